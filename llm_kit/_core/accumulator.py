@@ -1,0 +1,271 @@
+"""Deltas -> StreamResult: what has been received so far, at a cost linear in its length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llm_kit._core.fold import fold, unfold
+from llm_kit._core.tool_calls import ToolCalls
+from llm_kit.dialects.base import FAILED_REASONS
+from llm_kit.partial_json import PartialJSON
+from llm_kit.types import (
+    ChoiceResult,
+    Chunk,
+    ResponseInfo,
+    Status,
+    StreamResult,
+    Timing,
+    ToolCall,
+    Usage,
+)
+
+# After these endings the last call may be cut in the middle of its arguments, even if they
+# happen to parse.
+_CUTTING_REASONS = frozenset({"length", "content_filter"}) | FAILED_REASONS
+
+
+class _Choice:
+    """One choice as it grows. Texts are lists of pieces, joined when they are read."""
+
+    __slots__ = (
+        "content",
+        "extra",
+        "finish_reason",
+        "index",
+        "logprobs",
+        "reasoning",
+        "refusal",
+        "role",
+        "tools",
+    )
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.content: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.role: str | None = None
+        self.finish_reason: str | None = None
+        self.tools = ToolCalls()
+        self.logprobs: Any = None
+        self.extra: Any = None
+
+    def add(self, chunk: Chunk) -> None:
+        if chunk.reasoning:
+            self.reasoning.append(chunk.reasoning)
+        if chunk.refusal:
+            self.refusal.append(chunk.refusal)
+        if chunk.role and self.role is None:
+            self.role = chunk.role
+        for call in chunk.tool_calls:
+            self.tools.add(call)
+        if chunk.finish_reason is not None:
+            self.finish_reason = chunk.finish_reason
+        if chunk.logprobs is not None:
+            self.logprobs = fold(self.logprobs, chunk.logprobs)
+        if chunk.extra is not None:
+            self.extra = fold(self.extra, chunk.extra)
+
+    def calls(self) -> tuple[list[ToolCall], list[ToolCall]]:
+        """Give the finished and the unfinished tool calls."""
+        calls = self.tools.as_list()
+        if self.finish_reason is None or self.finish_reason in _CUTTING_REASONS:
+            return [], calls
+        return calls, []
+
+    def fields(self) -> dict[str, Any]:
+        finished, unfinished = self.calls()
+        return {
+            "index": self.index,
+            "content": joined(self.content),
+            "reasoning": joined(self.reasoning),
+            "refusal": joined(self.refusal),
+            "role": self.role,
+            "tool_calls": finished,
+            "incomplete_tool_calls": unfinished,
+            "finish_reason": self.finish_reason,
+            "logprobs": unfold(self.logprobs),
+            "extra": unfold(self.extra) or {},
+        }
+
+
+class Accumulator:
+    """
+    Adds chunks up; a stage that lets every chunk pass as it is.
+
+    Args:
+        since: the moment that ``timing`` counts from, in seconds of the caller's clock.
+    """
+
+    def __init__(self, since: float = 0.0) -> None:
+        self.since = since
+        self.status: Status = "streaming"
+        self.chunk_count = 0
+        self.usage: Usage | None = None
+        self.attempts = 1
+        self.quirks: set[str] = set()
+        self.response: ResponseInfo | None = None
+        self.expected = 1
+        """How many choices the request asked for."""
+        self._headers_at: float | None = None
+        self._choices: dict[int, _Choice] = {}
+        self._id: str | None = None
+        self._model: str | None = None
+        self._created: int | None = None
+        self._first_chunk: float | None = None
+        self._first_reasoning: float | None = None
+        self._first_text: float | None = None
+        self._last_chunk: float | None = None
+
+    def feed_head(self, response: ResponseInfo, now: float) -> None:
+        """Take the answer's head that arrived at ``now``."""
+        self.response = response
+        self._headers_at = now
+
+    def feed(self, chunk: Chunk, now: float) -> None:
+        """Take one chunk that arrived at ``now``."""
+        self.chunk_count += 1
+        self._last_chunk = now
+        delta = chunk.delta
+        choice = self._choices.get(chunk.index)
+        if delta and choice is not None and self._first_text is not None:
+            choice.content.append(delta)
+        else:
+            self._feed_first(chunk, delta, now)
+            choice = self._choices.get(chunk.index)
+        if choice is not None and (
+            chunk.reasoning
+            or chunk.tool_calls
+            or chunk.finish_reason is not None
+            or chunk.role is not None
+            or chunk.refusal
+            or chunk.logprobs is not None
+            or chunk.extra is not None
+        ):
+            choice.add(chunk)
+        if chunk.usage is not None:
+            self.usage = chunk.usage
+
+    def _feed_first(self, chunk: Chunk, delta: str, now: float) -> None:
+        """Take a chunk in which something is seen for the first time, or that has no text."""
+        if self._first_chunk is None:
+            self._first_chunk = now
+        if chunk.reasoning and self._first_reasoning is None:
+            self._first_reasoning = now
+        self._id = self._id or chunk.id
+        self._model = self._model or chunk.model
+        self._created = self._created or chunk.created
+        if chunk.index not in self._choices and _begins_choice(chunk):
+            self._choices[chunk.index] = _Choice(chunk.index)
+        if delta:
+            if self._first_text is None:
+                self._first_text = now
+            self._choices[chunk.index].content.append(delta)
+
+    def flush(self, status: Status) -> None:
+        """Take the way in which the stream ended."""
+        self.status = status
+
+    @property
+    def any_began(self) -> bool:
+        """Whether any choice has begun."""
+        return bool(self._choices)
+
+    @property
+    def all_finished(self) -> bool:
+        """Whether the stream has said of every choice that began that it is finished."""
+        return self.any_began and all(
+            choice.finish_reason is not None for choice in self._choices.values()
+        )
+
+    @property
+    def failed_reason(self) -> str | None:
+        """The finish_reason by which the server says that it failed, if there is one."""
+        for choice in self._choices.values():
+            if choice.finish_reason in FAILED_REASONS:
+                return choice.finish_reason
+        return None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing but usage and the end marker can be missing."""
+        return self.all_finished and len(self._choices) >= self.expected
+
+    def content(self, index: int = 0) -> str:
+        """Give a choice's text so far."""
+        choice = self._choices.get(index)
+        return joined(choice.content) if choice else ""
+
+    def reasoning(self, index: int = 0) -> str:
+        """Give a choice's reasoning so far."""
+        choice = self._choices.get(index)
+        return joined(choice.reasoning) if choice else ""
+
+    def tool_calls(self, index: int = 0) -> list[ToolCall]:
+        """Give a choice's finished tool calls."""
+        choice = self._choices.get(index)
+        return choice.calls()[0] if choice else []
+
+    def call_parser(self, call: int, index: int = 0) -> PartialJSON | None:
+        """Give the parser that follows one tool call's arguments, None if it hasn't begun."""
+        choice = self._choices.get(index)
+        return choice.tools.parser(call) if choice else None
+
+    def result(self, index: int = 0) -> StreamResult:
+        """
+        Give what has been received so far, seen from one choice.
+
+        Raises:
+            LookupError: other choices began, but not this one.
+        """
+        choice = self._choices.get(index)
+        if choice is None and index != 0:
+            begun = ", ".join(str(known) for known in sorted(self._choices)) or "none"
+            raise LookupError(f"choice {index} has not begun; begun so far: {begun}")
+        return StreamResult(
+            **(choice or _Choice(index)).fields(),
+            usage=self.usage,
+            chunk_count=self.chunk_count,
+            id=self._id,
+            model=self._model,
+            created=self._created,
+            status=self.status,
+            choices=tuple(
+                ChoiceResult(**known.fields()) for _, known in sorted(self._choices.items())
+            ),
+            timing=Timing(
+                *(
+                    None if mark is None else mark - self.since
+                    for mark in (
+                        self._headers_at,
+                        self._first_chunk,
+                        self._first_reasoning,
+                        self._first_text,
+                        self._last_chunk,
+                    )
+                )
+            ),
+            attempts=self.attempts,
+            quirks=tuple(sorted(self.quirks)),
+        )
+
+
+def _begins_choice(chunk: Chunk) -> bool:
+    """Tell a choice's chunk from one that only reports usage."""
+    return bool(
+        chunk.delta
+        or chunk.role
+        or chunk.reasoning
+        or chunk.refusal
+        or chunk.tool_calls
+        or chunk.finish_reason is not None
+        or chunk.logprobs is not None
+        or chunk.extra is not None
+    )
+
+
+def joined(pieces: list[str]) -> str:
+    """Join the pieces, and keep the joined text as the only piece: reading stays cheap."""
+    if len(pieces) > 1:
+        pieces[:] = ["".join(pieces)]
+    return pieces[0] if pieces else ""

@@ -1,0 +1,175 @@
+"""
+What one stream does, step by step. A session *asks* (`Open`, `Read`, `Drain`) and never waits:
+a driver answers, by waiting in its own colour. All decisions about a stream are made here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from typing import Any, Protocol
+
+from attrs import evolve, field, frozen
+
+from llm_kit._core.pipeline import Pipeline
+from llm_kit._core.status import status_error
+from llm_kit.dialects.base import ChunkSink
+from llm_kit.errors import StreamAPIError, StreamTimeoutError, StreamTruncatedError
+from llm_kit.types import ResponseInfo, Status
+
+
+@frozen
+class Request:
+    """What to send: the key is not in it, it is asked for when the request goes out."""
+
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: Mapping[str, Any] = field(repr=False)
+
+    def content(self) -> bytes:
+        """
+        Give the body as it goes over the wire.
+
+        Raises:
+            TypeError: something in it can't be written as JSON.
+        """
+        try:
+            return json.dumps(
+                self.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+            ).encode()
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"the request can't be written as JSON: {error};"
+                " messages, tools and further parameters must be plain dicts, lists, strings,"
+                " numbers, booleans and None"
+            ) from None
+
+
+@frozen
+class Head:
+    """The answer's head; of an answer that is an error also its body."""
+
+    info: ResponseInfo
+    error_body: str = ""
+
+
+@frozen
+class Open:
+    """Send the request (None: it has been sent), and answer with the `Head`."""
+
+    request: Request | None
+
+
+@frozen
+class Read:
+    """Answer with the next item of the body, or `END`."""
+
+
+@frozen
+class Drain:
+    """Read what is left behind the end marker, briefly, so that the connection can be reused."""
+
+
+END = object()
+"""The body is over."""
+
+READ = Read()
+DRAIN = Drain()
+
+Ask = Open | Read | Drain
+Steps = Generator[Ask, Any, None]
+
+
+class Decoder(Protocol):
+    """What makes chunks of a source's items."""
+
+    @property
+    def done(self) -> bool: ...
+    @property
+    def quirks(self) -> set[str]: ...
+    @property
+    def ends_by_exhaustion(self) -> bool: ...
+
+    def feed(self, item: Any, out: ChunkSink, /) -> None: ...
+
+    def flush(self, out: ChunkSink) -> None: ...
+
+
+def stream_session(decoder: Decoder, pipeline: Pipeline, opening: Open | None = None) -> Steps:
+    """
+    Run one stream from its request to its verdict.
+
+    Args:
+        decoder: items -> chunks.
+        pipeline: where the chunks go; its accumulator tells what has been finished.
+        opening: how it begins, None for a source that is simply read.
+
+    Raises:
+        LLMKitError: the stream did not end as a whole one.
+    """
+    total = pipeline.accumulator
+    total.quirks = decoder.quirks
+    if opening is not None:
+        head = yield opening
+        if _refuses_stream_options(head, opening):
+            opening = Open(_without_stream_options(opening.request))
+            head = yield opening
+        total.feed_head(head.info, pipeline.now)
+        if not 200 <= head.info.status_code < 300:
+            raise status_error(head.info, head.error_body)
+    arrived = pipeline.arrived
+    try:
+        while not decoder.done:
+            item = yield READ
+            if item is END:
+                decoder.flush(arrived)
+                break
+            decoder.feed(item, arrived)
+    except (StreamTruncatedError, StreamTimeoutError):
+        # A read fails only when the loop has taken all that came, so `total` is up to date.
+        if not total.is_whole:
+            raise
+    yield DRAIN
+    if reason := total.failed_reason:
+        raise StreamAPIError(
+            f"the server ended the answer with finish_reason {reason!r};"
+            " .partial has what came before, and the request may be sent again",
+            code=reason,
+        )
+    if not total.all_finished and not decoder.ends_by_exhaustion:
+        raise _truncated(total.any_began)
+
+
+def status_of(error: Exception) -> Status:
+    """Say how a stream ended that an error ended."""
+    if isinstance(error, StreamTruncatedError):
+        return "truncated"
+    return "timeout" if isinstance(error, StreamTimeoutError) else "error"
+
+
+def _truncated(any_began: bool) -> StreamTruncatedError:
+    if not any_began:
+        return StreamTruncatedError(
+            "the answer ended without a single event that says anything;"
+            " the server or something before it gave up: send the request again"
+        )
+    return StreamTruncatedError(
+        "the answer ended without a finish_reason for every choice, so it is not whole;"
+        " .partial has what came"
+    )
+
+
+def _refuses_stream_options(head: Head, opening: Open) -> bool:
+    return (
+        head.info.status_code in (400, 422)
+        and opening.request is not None
+        and "stream_options" in opening.request.body
+        and "stream_options" in head.error_body
+    )
+
+
+def _without_stream_options(request: Request | None) -> Request | None:
+    if request is None:
+        return None
+    body = {name: value for name, value in request.body.items() if name != "stream_options"}
+    return evolve(request, body=body)

@@ -1,0 +1,111 @@
+"""
+A thread that makes calls for a reader who may walk away in the middle of one.
+
+It serves where a blocked call can't be woken itself: name resolution and connecting, an
+HTTP/2 connection that others share, any iterator of somebody else's.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from llm_kit._io.stop import Stopped, StopSignal, run
+
+T = TypeVar("T")
+
+_WOKEN = object()
+
+
+class Background:
+    """
+    Makes one call at a time, in the caller's context (contextvars), on a thread of its own.
+
+    Args:
+        stop: wakes the caller; the call itself goes on until it returns.
+    """
+
+    def __init__(self, stop: StopSignal) -> None:
+        self._stop = stop
+        self._calls: SimpleQueue[tuple[Callable[[], Any], bool]] = SimpleQueue()
+        self._outcomes: SimpleQueue[Any] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._calling = False
+
+    def call(self, function: Callable[[], T]) -> T:
+        """
+        Make a call and wait for it.
+
+        Raises:
+            Stopped: the stop fired; the call has been left behind.
+        """
+
+        def wake() -> None:
+            self._outcomes.put(_WOKEN)
+
+        self._stop.enter(wake)
+        try:
+            if self._thread is None:
+                # A daemon, so that a call that never returns doesn't hold up the exit.
+                self._thread = threading.Thread(
+                    target=contextvars.copy_context().run,
+                    args=(_serve, self._stop, self._calls, self._outcomes),
+                    name="llm_kit background reader",
+                    daemon=True,
+                )
+                self._thread.start()
+            self._calling = True
+            self._calls.put((function, False))
+            outcome = self._outcomes.get()
+        finally:
+            self._stop.leave(wake)
+        if outcome is _WOKEN:
+            raise Stopped
+        self._calling = False
+        result, error = outcome
+        if error is not None:
+            raise error
+        return result  # type: ignore[no-any-return]
+
+    def end(self, cleanup: Callable[[], None] | None = None) -> None:
+        """
+        End the thread, and let it clean up as its last act: what it reads, it closes.
+
+        Returns when that is done, or at once if a call is still under way, after which it
+        will be done.
+        """
+        thread, self._thread = self._thread, None
+        if thread is None:
+            if cleanup is not None:
+                cleanup()
+            return
+        self._calls.put((cleanup or _nothing, True))
+        if not self._calling:
+            thread.join()
+
+
+def _nothing() -> None:
+    return
+
+
+# A function, not a method: the thread must not keep the Background and its owner alive.
+def _serve(
+    stop: StopSignal,
+    calls: SimpleQueue[tuple[Callable[[], Any], bool]],
+    outcomes: SimpleQueue[Any],
+) -> None:
+    while True:
+        call, last = calls.get()
+        if last:
+            call()
+            return
+        outcome: tuple[Any, BaseException | None]
+        try:
+            outcome = (run(stop, call), None)
+        except BaseException as error:  # raised again in the caller
+            outcome = (None, error)
+        outcomes.put(outcome)
+        del call, outcome

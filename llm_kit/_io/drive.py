@@ -1,0 +1,335 @@
+"""
+The drivers: they answer what a session asks, by waiting, and hand the chunks to the loop.
+
+The two classes are the same but for ``async`` and ``await``; a test compares them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any, NoReturn, Protocol
+
+from llm_kit._core.pipeline import Pipeline
+from llm_kit._core.secrets import Secrets
+from llm_kit._core.session import READ, Ask, Head, Open, Request, Steps, status_of
+from llm_kit._io.stop import Stopped, StopSignal, arun, run
+from llm_kit.types import Chunk, Status
+
+
+class Source(Protocol):
+    """Where items come from; `open` only where the session asks for it."""
+
+    def read(self) -> Any: ...
+    def drain(self) -> None: ...
+    def close(self) -> None: ...
+    def read_in_background(self) -> None: ...
+
+
+class AsyncSource(Protocol):
+    """Where items come from: the async twin."""
+
+    async def read(self) -> Any: ...
+    async def drain(self) -> None: ...
+    async def aclose(self) -> None: ...
+    def read_in_background(self) -> None: ...
+
+
+class OpeningSource(Source, Protocol):
+    """A source that is opened first."""
+
+    def open(self, request: Request | None) -> Head: ...
+
+
+class _State:
+    """What a driver knows: of either colour."""
+
+    _turning: threading.Lock
+    _over = True  # until made: an object whose making failed has nothing to give up
+
+    def __init__(
+        self, source: Any, steps: Steps, pipeline: Pipeline, stop: StopSignal, secrets: Secrets
+    ) -> None:
+        self._source = source
+        self._steps = steps
+        self._pipeline = pipeline
+        self._stop = stop
+        self._secrets = secrets
+        self._turning = threading.Lock()
+        self._started = False
+        self._ask: Ask | None = None
+        self._verdict: tuple[Status, Exception | None] = ("complete", None)
+        self._error: Exception | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._advance(steps.send, None)
+        self._over = False
+
+    def _take_turn(self) -> None:
+        if not self._turning.acquire(blocking=False):
+            raise RuntimeError(
+                "this stream is being read by another thread or task already; give each"
+                " reader a stream of its own"
+            )
+        if not self._started:
+            self._started = True
+            self._pipeline.accumulator.since = monotonic()
+            with suppress(RuntimeError):  # no loop: a stream that is read in a thread
+                self._loop = asyncio.get_running_loop()
+
+    def _operation(self) -> Callable[[], Any]:
+        """Find what answers the session's ask."""
+        ask = self._ask
+        if ask is READ:
+            return self._source.read  # type: ignore[no-any-return]
+        if isinstance(ask, Open):
+            opening = ask
+            return lambda: self._source.open(opening.request)
+        return self._source.drain  # type: ignore[no-any-return]
+
+    def _advance(self, step: Callable[[Any], Ask], value: Any) -> None:
+        """Give the session an answer or an error; keep its next ask, or its verdict."""
+        self._pipeline.now = monotonic()
+        try:
+            self._ask = step(value)
+        except StopIteration:
+            self._ask = None
+        except Exception as error:  # raised when the loop has taken what came before
+            self._ask = None
+            self._verdict = (status_of(error), error)
+
+    def _conclude(self, status: Status, error: Exception | None) -> None:
+        """Tell every stage how the stream ended, and keep the error for the loop."""
+        total = self._pipeline.accumulator
+        if status == "interrupted" and total.is_whole:
+            status, error = "complete", None
+        try:
+            self._pipeline.flush(status)
+        finally:
+            if error is not None:
+                attach_partial(error, total.result())
+                self._secrets.scrub(error)
+                self._error = error
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+
+class Driver(_State):
+    """Reads one stream in a thread."""
+
+    def __next__(self) -> Chunk:
+        self._take_turn()
+        try:
+            while True:
+                if self._over or not self._stop.fired:
+                    chunk = self._pipeline.pop()
+                    if self._pipeline.callbacks:
+                        settle(self._pipeline)
+                    if chunk is not None:
+                        return chunk
+                if self._over:
+                    self._raise_error()
+                    raise StopIteration
+                self._answer()
+        except BaseException:
+            # Raised by the stream itself, by a callback, or from outside (KeyboardInterrupt,
+            # a genuine cancellation): in any case it is over, and what came is kept.
+            self._end("interrupted", None)
+            raise
+        finally:
+            self._turning.release()
+
+    def _answer(self) -> None:
+        """Do what the session asks; when it asks no more, end as it said."""
+        if self._stop.fired:
+            self._end(self._stop.status, self._stop.error)
+        elif self._ask is None:
+            self._end(*self._verdict)
+        else:
+            try:
+                answer = run(self._stop, self._operation())
+            except Stopped:
+                self._end(self._stop.status, self._stop.error)
+            except Exception as error:
+                self._advance(self._steps.throw, error)
+            else:
+                self._advance(self._steps.send, answer)
+
+    def _end(self, status: Status, error: Exception | None) -> None:
+        if self._stop.retire():
+            self._over = True
+            try:
+                self._conclude(status, error)
+                if self._pipeline.callbacks:
+                    settle(self._pipeline)
+            finally:
+                self._source.close()
+
+    def _open(self) -> None:
+        """Go as far as the answer's head."""
+        self._take_turn()
+        try:
+            while isinstance(self._ask, Open) and not self._over:
+                self._answer()
+            if self._ask is None and not self._over:
+                self._answer()
+            self._raise_error()
+        except BaseException:
+            self._end("interrupted", None)
+            raise
+        finally:
+            self._turning.release()
+
+    def close(self) -> None:
+        """
+        End the stream and give its connection up; what came is kept in `result`.
+
+        While another thread is reading this acts as an interrupt: that thread ends its loop
+        and cleans up. Closing twice, or after the end, does nothing.
+        """
+        self._stop.fire()
+        if self._turning.acquire(blocking=False):
+            try:
+                self._end("interrupted", None)
+            finally:
+                self._turning.release()
+
+    def __del__(self) -> None:
+        if self._started and not self._over:
+            self._end("interrupted", None)
+
+
+class AsyncDriver(_State):
+    """Reads one stream in a task."""
+
+    async def __anext__(self) -> Chunk:
+        self._take_turn()
+        try:
+            while True:
+                if self._over or not self._stop.fired:
+                    chunk = self._pipeline.pop()
+                    if self._pipeline.callbacks:
+                        await asettle(self._pipeline)
+                    if chunk is not None:
+                        return chunk
+                if self._over:
+                    self._raise_error()
+                    raise StopAsyncIteration
+                await self._answer()
+        except BaseException:
+            # Raised by the stream itself, by a callback, or from outside (KeyboardInterrupt,
+            # a genuine cancellation): in any case it is over, and what came is kept.
+            await self._end("interrupted", None)
+            raise
+        finally:
+            self._turning.release()
+
+    async def _answer(self) -> None:
+        """Do what the session asks; when it asks no more, end as it said."""
+        if self._stop.fired:
+            await self._end(self._stop.status, self._stop.error)
+        elif self._ask is None:
+            await self._end(*self._verdict)
+        else:
+            try:
+                answer = await arun(self._stop, self._operation())
+            except Stopped:
+                await self._end(self._stop.status, self._stop.error)
+            except Exception as error:
+                self._advance(self._steps.throw, error)
+            else:
+                self._advance(self._steps.send, answer)
+
+    async def _end(self, status: Status, error: Exception | None) -> None:
+        if self._stop.retire():
+            self._over = True
+            try:
+                self._conclude(status, error)
+                if self._pipeline.callbacks:
+                    await asettle(self._pipeline)
+            finally:
+                await self._source.aclose()
+
+    async def _open(self) -> None:
+        """Go as far as the answer's head."""
+        self._take_turn()
+        try:
+            while isinstance(self._ask, Open) and not self._over:
+                await self._answer()
+            if self._ask is None and not self._over:
+                await self._answer()
+            self._raise_error()
+        except BaseException:
+            await self._end("interrupted", None)
+            raise
+        finally:
+            self._turning.release()
+
+    async def aclose(self) -> None:
+        """
+        End the stream and give its connection up; what came is kept in `result`.
+
+        While another task is reading this acts as an interrupt: that task ends its loop
+        and cleans up. Closing twice, or after the end, does nothing.
+        """
+        self._stop.fire()
+        if self._turning.acquire(blocking=False):
+            try:
+                await self._end("interrupted", None)
+            finally:
+                self._turning.release()
+
+    def __del__(self) -> None:
+        if self._started and not self._over and self._stop.retire():
+            self._over = True
+            self._conclude("interrupted", None)
+            drop_callbacks(self._pipeline)
+            loop = self._loop
+            if loop is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(_close_later, self._source)
+
+
+_closing: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected unfinished
+
+
+def _close_later(source: AsyncSource) -> None:
+    task: asyncio.Task[None] = asyncio.ensure_future(source.aclose())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+def attach_partial(error: BaseException, partial: Any) -> None:
+    """Put what came on the error, also on one that is not ours, if it takes it."""
+    try:
+        error.partial = partial  # type: ignore[attr-defined]
+    except AttributeError:  # a foreign error with slots: `result` has the partial all the same
+        return
+
+
+def settle(pipeline: Pipeline) -> NoReturn:
+    """Refuse the awaitables that callbacks gave: nobody can await them here."""
+    drop_callbacks(pipeline)
+    raise TypeError(
+        "an async callback needs an async stream: pass a plain function, or read the stream"
+        " with AsyncLLMClient"
+    )
+
+
+async def asettle(pipeline: Pipeline) -> None:
+    """Await what callbacks gave, in order."""
+    while pipeline.callbacks:
+        await pipeline.callbacks.pop(0)
+
+
+def drop_callbacks(pipeline: Pipeline) -> None:
+    """Give up awaitables without the warning that they were never awaited."""
+    while pipeline.callbacks:
+        waiting: Awaitable[object] = pipeline.callbacks.pop()
+        if inspect.iscoroutine(waiting):
+            waiting.close()

@@ -1,0 +1,110 @@
+"""Reads any iterable of somebody else's, item by item, as lazily as a `for` loop would."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from llm_kit._core.session import END
+from llm_kit._io.background import Background
+from llm_kit._io.losses import translate
+from llm_kit._io.stop import StopSignal
+from llm_kit._io.tap import tap
+
+
+class IterableSource:
+    """
+    Reads an iterable.
+
+    A stop wakes it by the connection of the HTTP response behind it, where there is one
+    (SDK streams); anything else is read on a background thread, but only once somebody has
+    asked for that with `read_in_background`: an iterable may belong to its thread.
+    """
+
+    def __init__(self, stop: StopSignal, iterable: Iterable[Any]) -> None:
+        self._stop = stop
+        self._iterable = iterable
+        self._items: Iterator[Any] | None = None
+        self._background: Background | None = None
+        self._wants_background = False
+        self._over = False
+
+    def read_in_background(self) -> None:
+        """Make reads wakeable, by a thread if it must be; no effect on what never blocks."""
+        self._wants_background = not isinstance(self._iterable, Sequence)
+
+    def read(self) -> Any:
+        """Give the next item, or `END`; see `Read`."""
+        if self._items is None:
+            self._items = iter(self._iterable)
+            self._tapped = tap(_response_behind(self._iterable))
+        if self._wants_background and not self._tapped and self._background is None:
+            self._background = Background(self._stop)
+        call = partial(next, self._items, END)
+        try:
+            item = call() if self._background is None else self._background.call(call)
+        except Exception as error:
+            self._over = True
+            raise translate(error, opened=True)
+        self._over = item is END
+        return item
+
+    def drain(self) -> None:
+        """Nothing: what lies behind the end marker is the iterable's own affair."""
+
+    def close(self) -> None:
+        """Close the iterable if it was left early and knows how to be closed."""
+        background, self._background = self._background, None
+        close = None if self._over else getattr(self._iterable, "close", None)
+        if background is not None:
+            background.end(close)
+        elif close is not None:
+            close()
+
+
+class AsyncIterableSource:
+    """Reads an async iterable: the async twin. A stop cancels the wait for its next item."""
+
+    def __init__(self, iterable: AsyncIterable[Any]) -> None:
+        self._iterable = iterable
+        self._items: AsyncIterator[Any] | None = None
+        self._over = False
+
+    def read_in_background(self) -> None:
+        """Nothing: every await can be woken."""
+
+    async def read(self) -> Any:
+        """Give the next item, or `END`; see `Read`."""
+        if self._items is None:
+            self._items = aiter(self._iterable)
+        try:
+            item = await anext(self._items, END)
+        except Exception as error:
+            self._over = True
+            raise translate(error, opened=True)
+        self._over = item is END
+        return item
+
+    async def drain(self) -> None:
+        """Nothing: what lies behind the end marker is the iterable's own affair."""
+
+    async def aclose(self) -> None:
+        """Close the iterable if it was left early and knows how to be closed."""
+        if self._over:
+            return
+        close = getattr(self._iterable, "aclose", None) or getattr(self._iterable, "close", None)
+        if close is not None:
+            closing = close()
+            if inspect.isawaitable(closing):
+                await closing
+
+
+def _response_behind(stream: Any) -> Any:
+    """Find the HTTP response that an SDK's stream reads (openai, anthropic, mistralai)."""
+    for name in ("response", "_response", "http_response"):
+        response = getattr(stream, name, None)
+        if hasattr(response, "extensions"):
+            return response
+    return None

@@ -1,0 +1,106 @@
+"""
+Network errors of other libraries -> ours, told by the names of their classes.
+
+By name, because httpx and httpx2 share no class, and the SDKs' errors are their own again.
+"""
+
+from __future__ import annotations
+
+from llm_kit.dialects.base import api_error
+from llm_kit.errors import (
+    APIConnectionError,
+    StreamAPIError,
+    StreamProtocolError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+)
+
+
+def translate(error: Exception, *, opened: bool) -> Exception:
+    """
+    Say what another library's error means for the stream.
+
+    Args:
+        error: what a send or a read raised.
+        opened: whether the answer's head had come.
+
+    Returns:
+        One of our errors with ``error`` as its cause; ``error`` itself if it is not about
+        the network, such as one that a user's own generator raised.
+    """
+    names = {cls.__name__ for cls in type(error).__mro__}
+    ours: Exception | None = None
+    if names & {"TimeoutException", "APITimeoutError"}:
+        ours = _timeout(names, opened)
+    elif "LocalProtocolError" in names:
+        # Its message quotes the header: that may be the key.
+        ours = APIConnectionError(
+            "a header of the request can't be sent;"
+            " check headers and api_key for line breaks and characters beyond ASCII"
+        )
+        ours.__suppress_context__ = True
+        return ours
+    elif "DecodingError" in names:
+        ours = StreamProtocolError(
+            f"the body is not encoded as its content-encoding says: {error}; ask the server's"
+            " operator, or send the request with accept-encoding: identity"
+        )
+    elif names & {"TransportError", "TooManyRedirects", "APIConnectionError"}:
+        ours = _lost(error, opened)
+    elif {"APIError", "OpenAIError"} <= names or {"APIError", "AnthropicError"} <= names:
+        ours = _reported(error)
+    elif names & {"StreamConsumed", "StreamClosed"}:
+        ours = StreamProtocolError(
+            "this response has been read or closed before; hand it over unread,"
+            " as `with client.stream(...)` gives it"
+        )
+    if ours is None:
+        return error
+    _forget_request(error)
+    ours.__cause__ = error
+    return ours
+
+
+def _timeout(names: set[str], opened: bool) -> StreamTimeoutError:
+    if names & {"ConnectTimeout", "PoolTimeout"}:
+        return StreamTimeoutError(
+            "no connection was made in time; check base_url and that the server is up",
+            kind="connect",
+        )
+    if not opened:
+        return StreamTimeoutError(
+            "the server did not begin its answer in time; it may be overloaded: try again later",
+            kind="first_chunk",
+        )
+    return StreamTimeoutError(
+        "the server went silent in the middle of its answer; .partial has what came",
+        kind="idle",
+    )
+
+
+def _lost(error: Exception, opened: bool) -> Exception:
+    what = f"{type(error).__name__}: {error}"
+    if opened:
+        return StreamTruncatedError(
+            f"the connection was lost in the middle of the answer ({what});"
+            " .partial has what came, and the request may be sent again"
+        )
+    return APIConnectionError(
+        f"the server gave no answer ({what}); check base_url, that the server is up,"
+        " and any proxy between"
+    )
+
+
+def _reported(error: Exception) -> StreamAPIError:
+    """An SDK's way of saying that the server reported an error inside the stream."""
+    body = getattr(error, "body", None)
+    return api_error(body if isinstance(body, dict) else str(error))
+
+
+def _forget_request(error: BaseException | None) -> None:
+    """Take the request, whose headers hold the key, off an error and those behind it."""
+    while error is not None:
+        for name in ("_request", "request", "response"):
+            if name in vars(error):
+                setattr(error, name, None)
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,187 @@
+"""
+The stop of one stream: the first reason wins, and whoever waits for the stream is woken.
+
+A wait says how it can be woken (`StopSignal.enter`), and `fire` does so, from any thread,
+task or signal handler. Both happen under one lock, so a wake never reaches a wait that is
+over: that is what keeps a late stop away from the next request on the same connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from llm_kit.errors import LLMKitError
+from llm_kit.types import Status
+
+T = TypeVar("T")
+Wake = Callable[[], object]
+
+
+class Stopped(BaseException):
+    """
+    Raised in a wait that was woken by a stop; never leaves the package.
+
+    A BaseException, because it travels through HTTP stacks that handle `Exception`.
+    """
+
+
+class StopSignal:
+    """Whether, how and why one stream has been stopped."""
+
+    def __init__(self) -> None:
+        self.fired = False
+        self.status: Status = "interrupted"
+        self.error: LLMKitError | None = None
+        self.reason = ""
+        self.patience: float | None = None
+        """Seconds that a tapped read may take, in place of the HTTP client's own timeout."""
+        # Re-entrant: a signal handler may fire while its own thread is in here.
+        self._lock = threading.RLock()
+        self._wakes: list[Wake] = []
+        self._retired = False
+
+    def fire(
+        self,
+        status: Status = "interrupted",
+        error: LLMKitError | None = None,
+        *,
+        reason: str = "",
+    ) -> None:
+        """
+        Stop the stream; without effect if it has been stopped or has ended before.
+
+        Args:
+            reason: whatever the caller said.
+            status: how the stream shall end.
+            error: what the reader's loop shall raise, None to let it end normally.
+        """
+        with self._lock:
+            if self.fired or self._retired:
+                return
+            self.status, self.error, self.reason = status, error, reason
+            self.fired = True
+            for wake in self._wakes:
+                wake()
+
+    def retire(self) -> bool:
+        """
+        End the stream's time: later stops are no-ops, and a call left behind is woken.
+
+        Returns:
+            True the first time.
+        """
+        with self._lock:
+            first, self._retired = not self._retired, True
+            for wake in self._wakes:
+                wake()
+        return first
+
+    def enter(self, wake: Wake) -> None:
+        """
+        Begin a wait that ``wake`` can end; ``wake`` must not block.
+
+        Raises:
+            Stopped: the stop has fired or the stream is over, there is nothing to wait for.
+        """
+        with self._lock:
+            if self.fired or self._retired:
+                raise Stopped
+            self._wakes.append(wake)
+
+    def leave(self, wake: Wake) -> None:
+        """End the wait: from here on ``wake`` is not called any more."""
+        with self._lock:
+            if wake in self._wakes:
+                self._wakes.remove(wake)
+
+
+# Whose wait this thread is in. Sockets that are tapped (see `tap`) ask this, so that a stop
+# finds the socket even if it is read deep inside somebody else's code.
+_waiting = threading.local()
+
+
+def current_stop() -> StopSignal | None:
+    """Give the stop of the stream that this thread is waiting for."""
+    return getattr(_waiting, "stop", None)
+
+
+def run(stop: StopSignal, call: Callable[[], T]) -> T:
+    """
+    Make a call that may block, for the stream of ``stop``.
+
+    Raises:
+        Stopped: the stop fired before or during the call, whatever the call then did.
+    """
+    if stop.fired:
+        raise Stopped
+    outer = current_stop()
+    _waiting.stop = stop
+    try:
+        result = call()
+    except Exception:
+        if stop.fired:
+            raise Stopped from None  # the error is the wake's, not the network's
+        raise
+    finally:
+        _waiting.stop = outer
+    if stop.fired:
+        raise Stopped
+    return result
+
+
+async def arun(stop: StopSignal, call: Callable[[], Awaitable[T]]) -> T:
+    """
+    Await a call for the stream of ``stop``: the async twin of `run`.
+
+    The task is woken by `asyncio.Task.cancel`, and our cancellation is taken back with
+    `uncancel`; anybody else's passes through, also if both come at once.
+
+    Raises:
+        Stopped: the stop fired before or during the call, whatever the call then did.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None, "a stream is read in a task"  # noqa: S101  narrows the type
+    before = task.cancelling()
+    waiting, cancelled = True, False
+
+    def cancel() -> None:
+        # Runs in the loop, when the task is suspended: never while it is between two awaits,
+        # where a cancellation could outlive the wait.
+        nonlocal cancelled
+        if waiting:
+            cancelled = True
+            task.cancel()
+
+    def wake() -> None:
+        try:
+            loop.call_soon_threadsafe(cancel)
+        except RuntimeError:  # the loop is closed: nobody is waiting any more
+            return
+
+    stop.enter(wake)
+    try:
+        result = await call()
+    except asyncio.CancelledError:
+        waiting = False
+        if cancelled:
+            cancelled = False
+            if task.uncancel() <= before:
+                raise Stopped from None
+        raise
+    except Exception:
+        waiting = False
+        if stop.fired:
+            raise Stopped from None
+        raise
+    finally:
+        waiting = False
+        stop.leave(wake)
+        if cancelled:  # an item or an error won the race
+            task.uncancel()
+    if stop.fired:
+        raise Stopped
+    return result

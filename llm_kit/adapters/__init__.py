@@ -1,0 +1,1 @@
+"""Foreign items -> chunks, recognised by their shape; no SDK is imported."""

@@ -1,0 +1,121 @@
+"""
+Any item of any stream -> chunks: what `normalize` and ``StreamProcessor.process`` rest on.
+
+An item is recognised by what it is or can do, once per type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from llm_kit.dialects import find_dialect
+from llm_kit.dialects.base import ChunkSink
+from llm_kit.errors import StreamProtocolError
+from llm_kit.policies import Limits
+from llm_kit.types import Chunk
+from llm_kit.wire import OnMalformed, WireDecoder
+
+_Reader = Callable[[Any, ChunkSink], None]
+_DEFAULT_LIMITS = Limits()
+
+
+class ItemDecoder:
+    """
+    Makes chunks of one stream's items, of whatever kinds they are.
+
+    Args:
+        dialect: the wire form of dicts, SDK objects and bytes; None: told by their shape.
+            With a dialect named, ``str`` items are lines of the body and not text.
+        limits: bytes that one event and the whole body may have, for a stream of bytes.
+        on_malformed: whether a broken event raises, or is left out and noted in `quirks`.
+    """
+
+    def __init__(
+        self,
+        dialect: str | None = None,
+        limits: Limits = _DEFAULT_LIMITS,
+        on_malformed: OnMalformed = "raise",
+    ) -> None:
+        self._dialect = find_dialect(dialect or "openai")()
+        self._wire = WireDecoder(self._dialect, limits, on_malformed)
+        self._lines = dialect is not None
+        self._readers: dict[type, _Reader] = {}
+        self._only_text = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the stream's own end marker has been read."""
+        return self._wire.done
+
+    @property
+    def quirks(self) -> set[str]:
+        """The oddities met so far."""
+        return self._wire.quirks
+
+    @property
+    def ends_by_exhaustion(self) -> bool:
+        """Whether the items have no way to say that they are whole: plain text has none."""
+        return self._only_text
+
+    def feed(self, item: Any, out: ChunkSink) -> None:
+        """
+        Take the next item.
+
+        Raises:
+            StreamAPIError: the item reports an error.
+            StreamProtocolError: the item is of no known shape, or is broken.
+        """
+        kind = type(item)
+        reader = self._readers.get(kind)
+        if reader is None:
+            reader = self._readers[kind] = self._find_reader(item)
+            self._only_text = set(self._readers.values()) == {_read_text}
+        reader(item, out)
+
+    def flush(self, out: ChunkSink) -> None:
+        """Take the end of the stream; raises as `feed` does."""
+        self._wire.flush(out)
+
+    def _find_reader(self, item: Any) -> _Reader:
+        if isinstance(item, Chunk):
+            return _read_chunk
+        if isinstance(item, str):
+            return self._read_line if self._lines else _read_text
+        if isinstance(item, bytes):
+            return self._wire.feed
+        if isinstance(item, bytearray | memoryview):
+            return self._read_buffer
+        if isinstance(item, Mapping):
+            return self._read_object
+        if hasattr(item, "model_dump"):
+            return self._read_model
+        raise StreamProtocolError(
+            f"can't read a {type(item).__module__}.{type(item).__qualname__} as part of a"
+            " stream; items may be Chunk, str, bytes (SSE), dicts in OpenAI's form,"
+            " or objects of the openai SDK"
+        )
+
+    def _read_line(self, item: str, out: ChunkSink) -> None:
+        line = item if item.endswith(("\n", "\r")) else item + "\n"
+        self._wire.feed(line.encode(), out)
+
+    def _read_buffer(self, item: bytearray | memoryview, out: ChunkSink) -> None:
+        self._wire.feed(bytes(item), out)
+
+    def _read_object(self, item: Mapping[str, Any], out: ChunkSink) -> None:
+        self._wire.read_object(item, item, out)
+
+    def _read_model(self, item: Any, out: ChunkSink) -> None:
+        """Read a pydantic model, as the SDKs that are generated from an API make them."""
+        # Only what was sent: fields that the SDK adds by itself stay absent. SDKs build
+        # their models without validation, so pydantic's doubts about types say nothing.
+        self._wire.read_object(item.model_dump(exclude_unset=True, warnings=False), item, out)
+
+
+def _read_chunk(item: Chunk, out: ChunkSink) -> None:
+    out.append(item)
+
+
+def _read_text(item: str, out: ChunkSink) -> None:
+    out.append(Chunk(item, raw=item))

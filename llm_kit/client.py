@@ -1,0 +1,359 @@
+"""
+LLMClient and AsyncLLMClient: send a chat, get a stream.
+
+Users import the wrappers from here too, beside the client they belong with.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from llm_kit._core.accumulator import Accumulator
+from llm_kit._core.pipeline import Pipeline
+from llm_kit._core.secrets import Secrets
+from llm_kit._core.session import Open, Request, stream_session
+from llm_kit._io.http import (
+    AsyncHttpSource,
+    Auth,
+    HTTPClient,
+    HttpSource,
+    new_async_client,
+    new_client,
+)
+from llm_kit._io.stop import StopSignal
+from llm_kit.dialects import find_dialect
+from llm_kit.policies import Limits
+from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
+from llm_kit.streams.collector import StreamCollector
+from llm_kit.streams.interrupter import StreamInterrupter
+from llm_kit.streams.normalize import DialectName, normalize
+from llm_kit.streams.processor import StreamProcessor
+from llm_kit.types import Message
+from llm_kit.wire import OnMalformed, WireDecoder
+
+__all__ = [
+    "AsyncLLMClient",
+    "LLMClient",
+    "StreamCollector",
+    "StreamInterrupter",
+    "StreamProcessor",
+    "normalize",
+]
+
+SyncKey = str | Callable[[], str]
+AsyncKey = str | Callable[[], str | Awaitable[str]]
+_LATER = frozenset({"deadlines", "retry", "recovery"})
+
+
+class _Settings:
+    """What a client was told, checked: of either colour."""
+
+    def __init__(
+        self,
+        base_url: str | None,
+        api_key: Any,
+        model: str | None,
+        headers: Mapping[str, str] | None,
+        limits: Limits | None,
+        dialect: str,
+    ) -> None:
+        self.dialect = find_dialect(dialect)
+        self.base_url = _checked_url(base_url or _environment("BASE_URL"))
+        self.model = model or os.environ.get("LLM_KIT_MODEL") or None
+        self._api_key = api_key if api_key is not None else _environment("API_KEY")
+        if self._api_key is not None and not (
+            isinstance(self._api_key, str) or callable(self._api_key)
+        ):
+            raise TypeError("api_key must be a string, or a callable that returns one")
+        self._headers = dict(headers or {})
+        self._limits = limits or Limits()
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(base_url={_shown_url(self.base_url)!r}, model={self.model!r})"
+        )
+
+    def prepare(
+        self,
+        messages: Sequence[Message | Mapping[str, Any]],
+        model: str | None,
+        include_usage: bool,
+        on_malformed: OnMalformed,
+        extra_headers: Mapping[str, str] | None,
+        params: Mapping[str, Any],
+    ) -> tuple[Any, Pipeline, Secrets]:
+        """Build what the request needs; gives the session's steps, its pipeline, its secrets."""
+        if later := _LATER & params.keys():
+            raise TypeError(f"{', '.join(sorted(later))}: not in this version of llm_kit yet")
+        if "stream" in params:
+            raise TypeError("chat_stream always streams: leave `stream` out")
+        headers = {**self._headers, **(extra_headers or {})}
+        secrets = Secrets()
+        secrets.add_headers(headers)
+        request = Request(
+            _joined_url(self.base_url, self.dialect.path),
+            headers,
+            self.dialect.request_body(
+                _checked_messages(messages),
+                model=model or self.model,
+                include_usage=include_usage,
+                **{name: value for name, value in params.items() if value is not None},
+            ),
+        )
+        total = Accumulator()
+        total.expected = params.get("n") or 1
+        pipeline = Pipeline(total)
+        decoder = WireDecoder(self.dialect(), self._limits, on_malformed)
+        return stream_session(decoder, pipeline, Open(request)), pipeline, secrets
+
+    def key_headers(self, key: object, secrets: Secrets) -> dict[str, str]:
+        """Put the key where the dialect wants it; from here on it is masked in errors."""
+        if inspect.isawaitable(key):
+            if inspect.iscoroutine(key):
+                key.close()
+            raise TypeError("an async api_key callable needs AsyncLLMClient")
+        if key is not None and not isinstance(key, str):
+            raise TypeError(f"the api_key callable must return a string, not {type(key).__name__}")
+        if key and not (key.isascii() and key.isprintable() and key == key.strip()):
+            raise ValueError(
+                "the api_key has a character that can't stand in a header (a line break,"
+                " a space at an end, or one beyond ASCII); check how it was read"
+            )
+        secrets.add(key)
+        return self.dialect.request_headers(key)
+
+
+def _environment(name: str) -> str | None:
+    return os.environ.get(f"LLM_KIT_{name}") or os.environ.get(f"OPENAI_{name}") or None
+
+
+def _checked_url(url: str | None) -> str:
+    if url is None:
+        raise ValueError(
+            'no base_url: write LLMClient(base_url="http://localhost:8000/v1"), or set'
+            " LLM_KIT_BASE_URL or OPENAI_BASE_URL"
+        )
+    if not isinstance(url, str):
+        raise TypeError(f"base_url must be a string, not {type(url).__name__}")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(
+            f"base_url {_shown_url(url)!r} must begin with http:// or https:// and name a host,"
+            ' like "http://localhost:8000/v1"'
+        )
+    return url
+
+
+def _shown_url(url: str) -> str:
+    """Leave out what may be secret in a URL: user, password and query."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _joined_url(base_url: str, path: str) -> str:
+    """Add the API's path, before a query if there is one (Azure's ``?api-version=``)."""
+    parts = urlsplit(base_url)
+    whole = parts.path.rstrip("/")
+    return urlunsplit(parts._replace(path=whole if whole.endswith(path) else whole + path))
+
+
+def _checked_messages(messages: object) -> list[Mapping[str, Any]]:
+    example = '[{"role": "user", "content": "Hello"}]'
+    if isinstance(messages, str | Mapping) or not isinstance(messages, Iterable):
+        raise TypeError(
+            f"messages must be a list of messages, not {type(messages).__name__}: write {example}"
+        )
+    checked = list(messages)
+    for place, message in enumerate(checked):
+        if not isinstance(message, Mapping):
+            raise TypeError(
+                f"messages[{place}] must be a dict, not {type(message).__name__}: write {example}"
+            )
+    if not checked:
+        raise ValueError(f"messages is empty: write {example}")
+    return checked
+
+
+class LLMClient(_Settings):
+    """
+    A thin client for chat APIs that stream.
+
+        >>> from llm_kit.testing import FakeServer, Reply
+        >>> with FakeServer(Reply.text("Hello!")) as server:
+        ...     with LLMClient(base_url=server.base_url, model="any") as client:
+        ...         stream = client.chat_stream([{"role": "user", "content": "Hi"}])
+        ...         print("".join(chunk.delta for chunk in stream))
+        Hello!
+
+    Args:
+        base_url: where the API is, usually ending in ``/v1``; by default LLM_KIT_BASE_URL, then
+            OPENAI_BASE_URL of the environment.
+        api_key: the key, or a callable that is asked for it before each request; by default
+            LLM_KIT_API_KEY, then OPENAI_API_KEY. It is never shown.
+        model: for requests that name none; by default LLM_KIT_MODEL.
+        auth: an ``httpx.Auth``, for servers that want more than a key.
+        headers: sent with each request.
+        limits: how much one answer may send.
+        http_client: your own ``httpx.Client`` (or httpx2's), for proxies, certificates or
+            HTTP/2; it is not closed with this client.
+        dialect: how the server speaks.
+
+    Raises:
+        ValueError: no base_url is known, or it is none; an unknown dialect.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: SyncKey | None = None,
+        model: str | None = None,
+        *,
+        auth: Auth | None = None,
+        headers: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        http_client: HTTPClient | None = None,
+        dialect: DialectName = "openai",
+    ) -> None:
+        super().__init__(base_url, api_key, model, headers, limits, dialect)
+        if http_client is not None and inspect.iscoroutinefunction(http_client.send):
+            raise TypeError("http_client is an async client: use AsyncLLMClient with it")
+        self._auth = auth
+        self._owned = new_client() if http_client is None else None
+        self._http: Any = self._owned or http_client
+
+    def chat_stream(
+        self,
+        messages: Sequence[Message | Mapping[str, Any]],
+        *,
+        model: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        stop: str | Sequence[str] | None = None,
+        n: int | None = None,
+        include_usage: bool = True,
+        on_malformed: OnMalformed = "raise",
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> ChatStream:
+        """
+        Ask for an answer, and give its stream at once.
+
+        The request is sent when the first chunk is asked for, or on ``with``.
+
+        Args:
+            messages: the chat so far, as a list of dicts with ``role`` and ``content``.
+            tools: the tools that the model may call, in OpenAI's form.
+            stop: texts at which the server shall stop.
+            n: how many choices.
+            include_usage: ask for the tokens used; a server that refuses the question is
+                asked again once without it.
+            on_malformed: "skip" leaves broken events out (see ``result.quirks``) where
+                "raise" ends the stream.
+            extra_headers: sent with this request.
+            **params: go into the JSON body untouched (``temperature``, ``max_tokens``, ...).
+
+        Raises:
+            TypeError, ValueError: the arguments make no request. What the server or the
+                network does wrong is raised by the stream, as an `LLMKitError`.
+        """
+        params |= {"tools": tools, "stop": stop, "n": n}
+        steps, pipeline, secrets = self.prepare(
+            messages, model, include_usage, on_malformed, extra_headers, params
+        )
+
+        def key() -> dict[str, str]:
+            given = self._api_key() if callable(self._api_key) else self._api_key
+            return self.key_headers(given, secrets)
+
+        signal = StopSignal()
+        source = HttpSource(signal, self._http, key, self._auth)
+        return ChatStream(source, steps, pipeline, signal, secrets)
+
+    def close(self) -> None:
+        """Close the connections; of an ``http_client`` of your own nothing is closed."""
+        if self._owned is not None:
+            self._owned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncLLMClient(_Settings):
+    """
+    The async twin of `LLMClient`: the same arguments, and streams for ``async for``.
+
+    ``api_key`` may be an async callable, ``http_client`` is an ``httpx.AsyncClient``.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: AsyncKey | None = None,
+        model: str | None = None,
+        *,
+        auth: Auth | None = None,
+        headers: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        http_client: HTTPClient | None = None,
+        dialect: DialectName = "openai",
+    ) -> None:
+        super().__init__(base_url, api_key, model, headers, limits, dialect)
+        if http_client is not None and not inspect.iscoroutinefunction(http_client.send):
+            raise TypeError("http_client is a sync client: use LLMClient with it")
+        self._auth = auth
+        self._owned = new_async_client() if http_client is None else None
+        self._http: Any = self._owned or http_client
+
+    def chat_stream(
+        self,
+        messages: Sequence[Message | Mapping[str, Any]],
+        *,
+        model: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        stop: str | Sequence[str] | None = None,
+        n: int | None = None,
+        include_usage: bool = True,
+        on_malformed: OnMalformed = "raise",
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> AsyncChatStream:
+        """Ask for an answer, and give its stream at once; see `LLMClient.chat_stream`."""
+        params |= {"tools": tools, "stop": stop, "n": n}
+        steps, pipeline, secrets = self.prepare(
+            messages, model, include_usage, on_malformed, extra_headers, params
+        )
+
+        async def key() -> dict[str, str]:
+            given: Any = self._api_key() if callable(self._api_key) else self._api_key
+            return self.key_headers(await given if inspect.isawaitable(given) else given, secrets)
+
+        source = AsyncHttpSource(self._http, key, self._auth)
+        return AsyncChatStream(source, steps, pipeline, StopSignal(), secrets)
+
+    async def aclose(self) -> None:
+        """Close the connections; of an ``http_client`` of your own nothing is closed."""
+        if self._owned is not None:
+            await self._owned.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,109 @@
+"""What every dialect is made of: the protocol, the words for endings, and errors in a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from llm_kit.errors import StreamAPIError, StreamProtocolError
+from llm_kit.types import Chunk
+
+# The field's words on the right; on the left what providers say for the same thing. A word
+# that is not here passes through unmapped: an unknown ending must not look like a good one.
+FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "STOP": "stop",
+    "COMPLETE": "stop",
+    "max_tokens": "length",
+    "MAX_TOKENS": "length",
+    "model_length": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "TOOL_CALL": "tool_calls",
+    "SAFETY": "content_filter",
+    "guardrail_intervened": "content_filter",
+    "sensitive": "content_filter",
+}
+
+# Endings by which a server says that it failed (OpenRouter, Mistral; Cohere; Z.ai; DeepSeek).
+FAILED_REASONS = frozenset({"error", "ERROR", "network_error", "insufficient_system_resource"})
+
+
+class ChunkSink(Protocol):
+    """Where decoded chunks go: a list or a deque."""
+
+    def append(self, chunk: Chunk, /) -> None: ...
+
+
+class Dialect(Protocol):
+    """
+    One way of speaking: builds the request, and reads one stream.
+
+    An instance reads one stream and may remember what it has seen of it.
+    """
+
+    name: ClassVar[str]
+    path: ClassVar[str]
+
+    @staticmethod
+    def request_headers(api_key: str | None) -> dict[str, str]:
+        """Give the headers that this API wants, with the key in its place."""
+        ...
+
+    @staticmethod
+    def request_body(
+        messages: list[Mapping[str, Any]], *, model: str | None, include_usage: bool, **params: Any
+    ) -> dict[str, Any]:
+        """Give the JSON body of a streaming request."""
+        ...
+
+    def read(self, payload: Mapping[str, Any], out: ChunkSink, raw: Any) -> None:
+        """
+        Turn one wire object into chunks.
+
+        Args:
+            payload: the object.
+            out: where the chunks are put, also those that come before an error.
+            raw: what ``Chunk.raw`` shall hold: the payload, or the SDK object it came from.
+
+        Raises:
+            StreamAPIError: the object reports an error.
+            StreamProtocolError: a field that carries the answer has a type that it can't have.
+        """
+        ...
+
+    def read_whole(self, payload: Mapping[str, Any], out: ChunkSink) -> None:
+        """Turn the answer of a server that did not stream into chunks; raises as `read` does."""
+        ...
+
+
+def api_error(error: Any, *, whole: Mapping[str, Any] | None = None) -> StreamAPIError:
+    """
+    Make the error that a server reported inside a stream, in any of the shapes they use.
+
+    Args:
+        error: what stood under ``error`` or ``detail``: an object, a string, anything.
+        whole: the object around it, where some servers put the code and the type.
+    """
+    fields = error if isinstance(error, Mapping) else {}
+    around = whole or {}
+    message = fields.get("message") or fields.get("detail") or around.get("message") or error
+    code = fields.get("code", around.get("code"))
+    kind = fields.get("type", around.get("type"))
+    return StreamAPIError(
+        str(message),
+        code=code if isinstance(code, str | int) else None,
+        type=kind if isinstance(kind, str) else None,
+    )
+
+
+def wrong_type(where: str, value: object, expected: str) -> StreamProtocolError:
+    """Say that a field of the stream has a type that it can't have."""
+    return StreamProtocolError(
+        f"`{where}` is a {type(value).__name__} where {expected} is expected;"
+        " the server does not speak this dialect, or its event was garbled."
+        ' on_malformed="skip" leaves such events out'
+    )

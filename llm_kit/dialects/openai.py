@@ -1,0 +1,281 @@
+"""
+OpenAI's Chat Completions, and the many servers that imitate it.
+
+Source of the format: OpenAI's API reference, "The chat completion chunk object". The
+imitators' deviations that are read here were each seen in a real stream.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from llm_kit.dialects.base import FINISH_REASONS, ChunkSink, api_error, wrong_type
+from llm_kit.errors import StreamAPIError
+from llm_kit.types import Chunk, ToolCallDelta, Usage
+
+_NOTHING: dict[str, Any] = {}
+_KNOWN_IN_DELTA = frozenset(
+    {
+        "role",
+        "content",
+        "refusal",
+        "reasoning",
+        "reasoning_content",
+        "tool_calls",
+        "function_call",
+        "index",
+    }
+)
+_KNOWN_IN_CALL = frozenset({"index", "id", "type", "function"})
+
+
+class OpenAIDialect:
+    """Reads one Chat Completions stream, and builds the request for it."""
+
+    name: ClassVar[str] = "openai"
+    path: ClassVar[str] = "/chat/completions"
+
+    @staticmethod
+    def request_headers(api_key: str | None) -> dict[str, str]:
+        """Give the headers that this API wants, with the key in its place."""
+        return {"authorization": f"Bearer {api_key}"} if api_key else {}
+
+    @staticmethod
+    def request_body(
+        messages: list[Mapping[str, Any]], *, model: str | None, include_usage: bool, **params: Any
+    ) -> dict[str, Any]:
+        """Give the JSON body of a streaming request."""
+        body: dict[str, Any] = {"messages": messages, "stream": True, **params}
+        if model is not None:
+            body["model"] = model
+        if include_usage:
+            body.setdefault("stream_options", {"include_usage": True})
+        return body
+
+    def __init__(self) -> None:
+        self._began = False
+
+    def read(self, payload: Mapping[str, Any], out: ChunkSink, raw: Any) -> None:
+        """Turn one wire object into chunks; see `Dialect.read`."""
+        choices = payload.get("choices")
+        usage = payload.get("usage")
+        failure: StreamAPIError | None = None
+        if choices:
+            if not isinstance(choices, list):
+                raise wrong_type("choices", choices, "a list")
+            for position, choice in enumerate(choices):
+                if not isinstance(choice, Mapping):
+                    raise wrong_type(f"choices[{position}]", choice, "an object")
+                delta = choice.get("delta")
+                if delta is None and not self._began:
+                    # A server that ignores `stream` may still frame its one whole answer.
+                    delta = choice.get("message")
+                self._began = True
+                if usage is None:
+                    usage = choice.get("usage")  # Moonshot's home of it
+                out.append(_chunk(payload, position, choice, delta, usage, raw))
+                usage = None
+                if choice.get("error"):
+                    failure = api_error(choice["error"])
+        elif usage is not None:
+            out.append(_chunk(payload, 0, _NOTHING, None, usage, raw))
+        _raise_reported(payload, failure)
+
+    def read_whole(self, payload: Mapping[str, Any], out: ChunkSink) -> None:
+        """Turn the answer of a server that did not stream into chunks; see `Dialect`."""
+        self.read(payload, out, payload)
+
+
+def _raise_reported(payload: Mapping[str, Any], failure: StreamAPIError | None) -> None:
+    if payload.get("error"):
+        raise api_error(payload["error"], whole=payload)
+    if failure is not None:
+        raise failure
+    if "choices" not in payload and (
+        payload.get("detail") or payload.get("object") == "error"  # FastAPI; older vLLM
+    ):
+        raise api_error(payload.get("detail"), whole=payload)
+
+
+def _chunk(
+    payload: Mapping[str, Any],
+    position: int,
+    choice: Mapping[str, Any],
+    delta: Any,
+    usage: Any,
+    raw: Any,
+) -> Chunk:
+    # The hot path: one of these runs per token, so it builds positionally and asks for
+    # the rare fields only where they are.
+    get = payload.get
+    ident, model, created = get("id"), get("model"), get("created")
+    fingerprint = get("system_fingerprint")
+    index, finish = choice.get("index"), choice.get("finish_reason")
+    chunk = Chunk(
+        "",
+        index if type(index) is int else position,
+        None,
+        "",
+        "",
+        (),
+        _finish_reason(finish) if finish else None,
+        None,
+        choice.get("logprobs"),
+        None,
+        ident if type(ident) is str and ident else None,
+        model if type(model) is str and model else None,
+        created if type(created) is int else None,
+        fingerprint if type(fingerprint) is str else None,
+        raw,
+    )
+    if delta:
+        if not isinstance(delta, Mapping):
+            raise wrong_type(f"choices[{position}].delta", delta, "an object")
+        content = delta.get("content")
+        if type(content) is str:
+            chunk.delta = content
+        elif content is not None:
+            _read_content_parts(content, chunk)
+        if len(delta) > 1 or content is None:
+            _read_rest_of_delta(delta, chunk)
+    if usage is not None:
+        chunk.usage = _usage(usage)
+    elif "x_groq" in payload:
+        chunk.usage = _groq_usage(payload["x_groq"])
+    return chunk
+
+
+def _finish_reason(value: Any) -> str:
+    if not isinstance(value, str):
+        raise wrong_type("finish_reason", value, "a string")
+    return FINISH_REASONS.get(value, value)
+
+
+def _read_rest_of_delta(delta: Mapping[str, Any], chunk: Chunk) -> None:
+    role = delta.get("role")
+    if role and isinstance(role, str):
+        chunk.role = role
+    refusal = delta.get("refusal")
+    if refusal is not None:
+        chunk.refusal = _text("refusal", refusal)
+    # The same thought often comes in several of its homes at once: the first one counts.
+    reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+    if reasoning:
+        chunk.reasoning += _text("reasoning", reasoning)
+    elif delta.get("reasoning_details"):
+        chunk.reasoning += _reasoning_details(delta["reasoning_details"])
+    calls = delta.get("tool_calls")
+    if calls:
+        chunk.tool_calls = _tool_calls(calls)
+    elif delta.get("function_call"):  # deprecated by OpenAI in favour of tool_calls
+        chunk.tool_calls = (_function_call(None, {"function": delta["function_call"]}),)
+    if not delta.keys() <= _KNOWN_IN_DELTA:
+        chunk.extra = _unknown(delta, _KNOWN_IN_DELTA)
+
+
+def _text(where: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise wrong_type(where, value, "a string")
+    return value
+
+
+def _unknown(fields: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any] | None:
+    rest = {
+        name: value
+        for name, value in fields.items()
+        if name not in known and value is not None and value not in ("", [], {})
+    }
+    return rest or None
+
+
+def _read_content_parts(content: Any, chunk: Chunk) -> None:
+    """Read a content that is a list of parts, as Mistral's reasoning models send it."""
+    if not isinstance(content, list):
+        raise wrong_type("content", content, "a string")
+    for part in content:
+        if isinstance(part, str):
+            chunk.delta += part
+        elif isinstance(part, Mapping):
+            if isinstance(part.get("text"), str):
+                chunk.delta += part["text"]
+            elif "thinking" in part:
+                chunk.reasoning += _thinking(part["thinking"])
+        else:
+            raise wrong_type("content[]", part, "an object")
+
+
+def _thinking(value: Any) -> str:
+    if isinstance(value, list):
+        return "".join(
+            part["text"]
+            for part in value
+            if isinstance(part, Mapping) and isinstance(part.get("text"), str)
+        )
+    return _text("thinking", value)
+
+
+def _reasoning_details(details: Any) -> str:
+    """Take the text out of OpenRouter's list; summaries count, encrypted parts have none."""
+    if not isinstance(details, list):
+        raise wrong_type("reasoning_details", details, "a list")
+    return "".join(
+        text
+        for detail in details
+        if isinstance(detail, Mapping)
+        and isinstance(text := detail.get("text") or detail.get("summary") or "", str)
+    )
+
+
+def _tool_calls(calls: Any) -> tuple[ToolCallDelta, ...]:
+    if not isinstance(calls, list):
+        raise wrong_type("tool_calls", calls, "a list")
+    deltas = []
+    for call in calls:
+        if not isinstance(call, Mapping):
+            raise wrong_type("tool_calls[]", call, "an object")
+        index = call.get("index")
+        deltas.append(_function_call(index if type(index) is int else None, call))
+    return tuple(deltas)
+
+
+def _function_call(index: int | None, call: Mapping[str, Any]) -> ToolCallDelta:
+    function = call.get("function") or _NOTHING
+    if not isinstance(function, Mapping):
+        raise wrong_type("tool_calls[].function", function, "an object")
+    ident, name, arguments = call.get("id"), function.get("name"), function.get("arguments")
+    if isinstance(arguments, Mapping):  # Ollama gives the value, not its text
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    elif arguments is None:
+        arguments = ""
+    return ToolCallDelta(
+        index,
+        _text("tool_calls[].id", ident) if ident is not None else None,
+        _text("tool_calls[].function.name", name) if name is not None else None,
+        _text("tool_calls[].function.arguments", arguments),
+        None if call.keys() <= _KNOWN_IN_CALL else _unknown(call, _KNOWN_IN_CALL),
+    )
+
+
+def _groq_usage(value: Any) -> Usage | None:
+    inner = value.get("usage") if isinstance(value, Mapping) else None
+    return None if inner is None else _usage(inner)
+
+
+def _usage(value: Any) -> Usage:
+    if not isinstance(value, Mapping):
+        raise wrong_type("usage", value, "an object")
+    return Usage(
+        _count(value, "prompt_tokens"),
+        _count(value, "completion_tokens"),
+        _count(value, "total_tokens"),
+        _count(value.get("completion_tokens_details"), "reasoning_tokens"),
+        _count(value.get("prompt_tokens_details"), "cached_tokens"),
+        value,
+    )
+
+
+def _count(fields: Any, name: str) -> int | None:
+    number = fields.get(name) if isinstance(fields, Mapping) else None
+    return number if type(number) is int else None

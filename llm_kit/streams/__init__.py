@@ -1,0 +1,1 @@
+"""What users hold: the streams, and the wrappers around any stream."""
