@@ -16,6 +16,7 @@ MESSAGES = [{"role": "user", "content": "Hello"}]
 def pytest_addoption(parser):
     parser.addoption("--streams", metavar="DIR", help="a folder of recorded streams to read")
     parser.addoption("--sse-cases", metavar="FILE", help="a file of SSE cases to decode")
+    parser.addoption("--litellm", metavar="EXE", help="a LiteLLM proxy's program to talk to")
     parser.addoption("--slow", action="store_true", help="run the long fuzz and soak tests too")
 
 

@@ -1,0 +1,452 @@
+"""Chat Completions: what is asked of a server, and what its objects say."""
+
+import json
+
+import pytest
+
+from llm_kit import Chunk, StreamAPIError, StreamProtocolError, ToolCallDelta, Usage
+from llm_kit.dialects import find_dialect
+from llm_kit.dialects.openai import OpenAIDialect
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+
+
+def read(*payloads):
+    """The chunks of these objects, in one stream."""
+    dialect, chunks = OpenAIDialect(), []
+    for payload in payloads:
+        dialect.read(payload, chunks, payload)
+    return chunks
+
+
+def chunk_of(delta, **choice):
+    """The one chunk of a choice with this delta."""
+    (chunk,) = read({"choices": [{"index": 0, "delta": delta, **choice}]})
+    return chunk
+
+
+def call_of(call):
+    (delta,) = chunk_of({"tool_calls": [call]}).tool_calls
+    return delta
+
+
+def test_is_found_by_name():
+    assert find_dialect("openai") is OpenAIDialect
+
+
+def test_an_unknown_dialect_is_named_with_those_that_exist():
+    with pytest.raises(ValueError, match=r"unknown dialect 'klingon'; .* 'openai'"):
+        find_dialect("klingon")
+
+
+# The request
+
+
+@pytest.mark.parametrize(
+    ("key", "headers"),
+    [("sk-1", {"authorization": "Bearer sk-1"}), ("", {}), (None, {})],
+)
+def test_the_key_is_a_bearer_token(key, headers):
+    assert OpenAIDialect.request_headers(key) == headers
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more"),
+    [
+        ({"model": None, "include_usage": False}, {}),
+        ({"model": "m", "include_usage": False}, {"model": "m"}),
+        (
+            {"model": None, "include_usage": True},
+            {"stream_options": {"include_usage": True}},
+        ),
+        (
+            {"model": None, "include_usage": True, "stream_options": {"x": 1}},
+            {"stream_options": {"x": 1}},
+        ),
+        ({"model": None, "include_usage": False, "seed": 4, "n": 2}, {"seed": 4, "n": 2}),
+    ],
+)
+def test_the_request_body(arguments, more):
+    messages = [{"role": "user", "content": "Hello"}]
+    body = OpenAIDialect.request_body(messages, **arguments)
+    assert body == {"messages": messages, "stream": True, **more}
+
+
+# One chunk
+
+
+def test_a_chunk_has_all_that_its_object_says():
+    payload = {
+        "id": "chatcmpl-1",
+        "model": "m",
+        "created": 17,
+        "system_fingerprint": "fp",
+        "choices": [
+            {
+                "index": 2,
+                "delta": {"role": "assistant", "content": "Hi", "refusal": "no"},
+                "logprobs": {"content": []},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": USAGE,
+    }
+    (chunk,) = read(payload)
+    assert chunk == Chunk(
+        delta="Hi",
+        index=2,
+        role="assistant",
+        refusal="no",
+        finish_reason="stop",
+        usage=Usage(3, 4, 7, raw=USAGE),
+        logprobs={"content": []},
+        id="chatcmpl-1",
+        model="m",
+        created=17,
+        system_fingerprint="fp",
+        raw=payload,
+    )
+    assert chunk.raw is payload
+    assert chunk.is_done
+
+
+@pytest.mark.parametrize("delta", [None, {}, {"content": None}, {"content": ""}, {"role": ""}])
+def test_absent_stays_absent(delta):
+    payload = {"id": "", "model": "", "choices": [{"index": 0, "delta": delta}]}
+    assert read(payload) == [Chunk(raw=payload)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"id": 5}, {"model": ["m"]}, {"created": "today"}, {"created": True}, {"created": 1.5}],
+)
+def test_labels_of_a_wrong_type_are_absent(fields):
+    (chunk,) = read({**fields, "system_fingerprint": 3, "choices": [{"delta": {"content": "x"}}]})
+    assert chunk == Chunk("x", raw=chunk.raw)
+
+
+@pytest.mark.parametrize("index", [None, "1", True, 1.0])
+def test_a_choice_without_a_number_is_numbered_by_its_place(index):
+    payload = {"choices": [{"index": index, "delta": {}}, {"index": index, "delta": {}}]}
+    assert [chunk.index for chunk in read(payload)] == [0, 1]
+
+
+def test_choices_come_in_the_order_of_the_wire():
+    one, two = {"index": 1, "delta": {"content": "b"}}, {"index": 0, "delta": {"content": "a"}}
+    chunks = read({"choices": [one, two], "usage": USAGE})
+    assert [(chunk.index, chunk.delta) for chunk in chunks] == [(1, "b"), (0, "a")]
+    assert [chunk.usage is not None for chunk in chunks] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"choices": []},
+        {"choices": None},
+        {"object": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
+        {"obfuscation": "abc"},
+        {"choices": [], "usage": None},
+    ],
+)
+def test_objects_that_say_nothing_give_no_chunk(payload):
+    assert read(payload) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "common"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("tool_calls", "tool_calls"),
+        ("content_filter", "content_filter"),
+        ("function_call", "function_call"),
+        ("end_turn", "stop"),
+        ("eos", "stop"),
+        ("COMPLETE", "stop"),
+        ("MAX_TOKENS", "length"),
+        ("model_length", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("TOOL_CALL", "tool_calls"),
+        ("sensitive", "content_filter"),
+        ("guardrail_intervened", "content_filter"),
+        ("error", "error"),
+        ("network_error", "network_error"),
+        ("a new one", "a new one"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_finish_reasons_in_the_common_words(word, common):
+    assert chunk_of({}, finish_reason=word).finish_reason == common
+
+
+# The delta
+
+
+def test_content_as_a_list_of_parts():
+    thinking = [{"type": "text", "text": "Hm"}, {"type": "text", "text": "."}, "x", {"text": 5}]
+    chunk = chunk_of(
+        {
+            "content": [
+                {"type": "thinking", "thinking": thinking},
+                {"type": "thinking", "thinking": " Well"},
+                {"type": "text", "text": "Yes"},
+                "!",
+                {"type": "reference", "reference_ids": [1]},
+            ]
+        }
+    )
+    assert (chunk.delta, chunk.reasoning) == ("Yes!", "Hm. Well")
+
+
+@pytest.mark.parametrize(
+    ("delta", "reasoning"),
+    [
+        ({"reasoning_content": "a"}, "a"),
+        ({"reasoning": "a"}, "a"),
+        ({"reasoning_content": "", "reasoning": "a"}, "a"),
+        ({"reasoning_content": None, "reasoning": None}, ""),
+        ({"reasoning_content": "a", "reasoning": "a"}, "a"),
+        ({"reasoning_content": "a", "reasoning_details": [{"text": "a"}]}, "a"),
+        ({"reasoning": "", "reasoning_details": [{"text": "a"}, {"summary": "b"}]}, "ab"),
+        ({"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}, "y"]}, ""),
+        ({"reasoning_details": [{"text": ["no text"]}, {"text": None, "summary": "b"}]}, "b"),
+        ({"reasoning_details": []}, ""),
+        ({"content": "c", "reasoning": "a"}, "a"),
+    ],
+)
+def test_reasoning_is_read_once(delta, reasoning):
+    assert chunk_of(delta).reasoning == reasoning
+
+
+def test_fields_without_a_home_are_kept():
+    details = [{"text": "t", "signature": "s"}]
+    delta = {"reasoning_details": details, "audio": {"id": "a"}, "empty": "", "nil": None, "l": []}
+    assert chunk_of(delta).extra == {"reasoning_details": details, "audio": {"id": "a"}}
+    assert chunk_of({"content": "x", "padding": ""}).extra is None
+    assert chunk_of({"content": "x", "index": 1, "role": "assistant"}).extra is None
+
+
+@pytest.mark.parametrize("role", [None, "", 5])
+def test_a_role_that_is_no_word_is_absent(role):
+    assert chunk_of({"role": role, "content": "x"}).role is None
+
+
+@pytest.mark.parametrize("delta", [{"x": False}, {"x": 0}])
+def test_false_and_zero_are_values(delta):
+    assert chunk_of(delta).extra == delta
+
+
+# Tool calls
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (
+            {"index": 1, "id": "c", "type": "function", "function": {"name": "f"}},
+            ToolCallDelta(1, "c", "f", ""),
+        ),
+        ({"function": {"arguments": '{"a'}}, ToolCallDelta(arguments='{"a')),
+        (
+            {"index": 0, "id": None, "function": {"name": None, "arguments": None}},
+            ToolCallDelta(0),
+        ),
+        (
+            {"index": 0, "id": "", "type": None, "function": {"name": "", "arguments": ""}},
+            ToolCallDelta(0, "", ""),
+        ),
+        ({"index": "0", "function": None}, ToolCallDelta()),
+        ({"index": True}, ToolCallDelta()),
+        (
+            {"function": {"name": "f", "arguments": {"city": "Zürich"}}},
+            ToolCallDelta(None, None, "f", '{"city": "Zürich"}'),
+        ),
+        (
+            {"index": 0, "extra_content": {"google": {"thought_signature": "s"}}, "x": None},
+            ToolCallDelta(0, extra={"extra_content": {"google": {"thought_signature": "s"}}}),
+        ),
+    ],
+)
+def test_pieces_of_tool_calls(call, expected):
+    assert call_of(call) == expected
+
+
+def test_several_calls_in_one_delta():
+    calls = [{"index": 0, "id": "a"}, {"index": 1, "id": "b"}]
+    assert [call.id for call in chunk_of({"tool_calls": calls}).tool_calls] == ["a", "b"]
+
+
+@pytest.mark.parametrize("calls", [None, []])
+def test_no_calls(calls):
+    assert chunk_of({"tool_calls": calls, "function_call": None}).tool_calls == ()
+
+
+def test_the_deprecated_function_call():
+    delta = {"function_call": {"name": "f", "arguments": "{}"}}
+    assert chunk_of(delta).tool_calls == (ToolCallDelta(None, None, "f", "{}"),)
+
+
+# Usage
+
+
+def test_usage_in_detail():
+    usage = {
+        **USAGE,
+        "completion_tokens_details": {"reasoning_tokens": 2},
+        "prompt_tokens_details": {"cached_tokens": 1},
+        "cost": 0.5,
+    }
+    (chunk,) = read({"choices": [], "usage": usage})
+    assert chunk.usage == Usage(3, 4, 7, 2, 1, usage)
+    assert chunk.usage.raw["cost"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "details", [None, [], "x", {"reasoning_tokens": "2"}, {"reasoning_tokens": 2.5}]
+)
+def test_counts_that_are_no_numbers_are_absent(details):
+    usage = {"prompt_tokens": None, "total_tokens": True, "completion_tokens_details": details}
+    (chunk,) = read({"choices": [], "usage": usage})
+    assert chunk.usage == Usage(raw=usage)
+
+
+@pytest.mark.parametrize(
+    ("around", "choice", "tokens"),
+    [
+        ({"usage": USAGE}, {}, 4),
+        ({"x_groq": {"id": "r", "usage": USAGE}}, {}, 4),
+        ({"usage": USAGE, "x_groq": {"usage": {"completion_tokens": 9}}}, {}, 4),
+        ({}, {"usage": USAGE}, 4),
+        ({"usage": None}, {"usage": USAGE}, 4),
+        ({"usage": USAGE}, {"usage": {"completion_tokens": 9}}, 4),
+        ({"x_groq": {"id": "r"}}, {}, None),
+        ({"x_groq": None}, {}, None),
+        ({"x_groq": "x"}, {}, None),
+    ],
+)
+def test_the_homes_of_usage(around, choice, tokens):
+    (chunk,) = read({**around, "choices": [{"delta": {"content": "x"}, **choice}]})
+    assert (chunk.usage and chunk.usage.completion_tokens) == tokens
+
+
+# Answers that are not streamed
+
+
+def test_a_whole_answer_in_one_object():
+    message = {"role": "assistant", "content": "Hi", "tool_calls": [{"id": "c"}]}
+    payload = {"choices": [{"message": message, "finish_reason": "stop"}]}
+    chunks = []
+    OpenAIDialect().read_whole(payload, chunks)
+    (chunk,) = chunks
+    assert (chunk.role, chunk.delta, chunk.finish_reason) == ("assistant", "Hi", "stop")
+    assert chunk.tool_calls == (ToolCallDelta(id="c"),)
+
+
+def test_a_message_behind_deltas_is_not_read_again():
+    first = {"choices": [{"delta": {"content": "Hi"}, "message": {"content": "Hi"}}]}
+    last = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]}
+    assert [chunk.delta for chunk in read(first, last)] == ["Hi", ""]
+
+
+# Errors in the stream
+
+
+@pytest.mark.parametrize(
+    ("payload", "message", "code", "kind", "status"),
+    [
+        ({"error": {"message": "m", "code": 502, "type": "t"}}, "m", 502, "t", 502),
+        ({"error": {"message": "m", "code": "429"}}, "m", "429", None, 429),
+        ({"error": {"message": "m", "code": "overloaded"}}, "m", "overloaded", None, None),
+        ({"error": {"message": "m", "code": None}}, "m", None, None, None),
+        ({"error": {"message": "m", "code": 20}}, "m", 20, None, None),
+        ({"error": {"message": "m", "code": 1.5, "type": 3}}, "m", None, None, None),
+        ({"error": "boom"}, "boom", None, None, None),
+        ({"error": "boom", "code": 500, "type": "t"}, "boom", 500, "t", 500),
+        ({"error": {"detail": "m"}}, "m", None, None, None),
+        ({"error": ["a"]}, "['a']", None, None, None),
+        ({"error": True, "message": "m"}, "m", None, None, None),
+        ({"detail": "no such model"}, "no such model", None, None, None),
+        ({"detail": [{"msg": "m"}]}, "[{'msg': 'm'}]", None, None, None),
+        ({"object": "error", "message": "m", "code": 400}, "m", 400, None, 400),
+        ({"choices": [], "error": {"message": "m"}}, "m", None, None, None),
+    ],
+)
+def test_errors_in_every_shape(payload, message, code, kind, status):
+    with pytest.raises(StreamAPIError) as caught:
+        read(payload)
+    error = caught.value
+    assert (error.message, error.code, error.type, error.status_code) == (
+        message,
+        code,
+        kind,
+        status,
+    )
+    assert str(error) == message
+
+
+@pytest.mark.parametrize("where", ["around", "choice"])
+def test_what_stands_beside_an_error_is_not_lost(where):
+    error = {"error": {"message": "m", "code": 502}}
+    choice = {"delta": {"content": "text"}, "finish_reason": "error"}
+    payload = {"choices": [choice], **error} if where == "around" else {"choices": [choice | error]}
+    chunks = []
+    with pytest.raises(StreamAPIError, match="m"):
+        OpenAIDialect().read(payload, chunks, payload)
+    assert [(chunk.delta, chunk.finish_reason) for chunk in chunks] == [("text", "error")]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"error": None, "choices": []},
+        {"error": {}, "choices": []},
+        {"detail": "fine", "choices": []},
+        {"detail": None},
+        {"choices": [{"error": None}]},
+    ],
+)
+def test_no_errors(payload):
+    assert all(chunk.delta == "" for chunk in read(payload))
+
+
+# Types that can't be
+
+
+def with_delta(**delta):
+    return {"choices": [{"delta": delta}]}
+
+
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [
+        ({"choices": {"a": 1}}, "`choices` is a dict where a list"),
+        ({"choices": ["x"]}, r"`choices\[0\]` is a str where an object"),
+        ({"choices": [{"delta": "x"}]}, r"`choices\[0\].delta` is a str"),
+        ({"choices": [{"finish_reason": 5}]}, "`finish_reason` is a int"),
+        (with_delta(content=5), "`content` is a int"),
+        (with_delta(content=[5]), r"`content\[\]` is a int"),
+        (with_delta(content=[{"thinking": 5}]), "`thinking` is a int"),
+        (with_delta(refusal=5), "`refusal` is a int"),
+        (with_delta(reasoning=5), "`reasoning` is a int"),
+        (with_delta(reasoning_details="x"), "`reasoning_details` is a str"),
+        (with_delta(tool_calls="x"), "`tool_calls` is a str"),
+        (with_delta(tool_calls=["x"]), r"`tool_calls\[\]` is a str"),
+        (with_delta(tool_calls=[{"function": "x"}]), r"`tool_calls\[\].function` is a str"),
+        (with_delta(tool_calls=[{"id": 5}]), r"`tool_calls\[\].id` is a int"),
+        (with_delta(tool_calls=[{"function": {"name": 5}}]), "name` is a int"),
+        (with_delta(tool_calls=[{"function": {"arguments": 5}}]), "arguments` is a int"),
+        (with_delta(function_call="x"), "function` is a str"),
+        ({"choices": [], "usage": "x"}, "`usage` is a str"),
+    ],
+)
+def test_a_type_that_cannot_be_is_named(payload, words):
+    with pytest.raises(StreamProtocolError, match=words) as caught:
+        read(payload)
+    assert 'on_malformed="skip"' in str(caught.value)
+
+
+def test_arguments_given_as_an_object_are_text_afterwards():
+    arguments = {"a": [1, {"b": None}]}
+    assert json.loads(call_of({"function": {"arguments": arguments}}).arguments) == arguments

@@ -1,0 +1,63 @@
+"""Every Python block of the README and of the docs runs, in order, in one namespace a page."""
+
+import doctest
+import importlib
+import pathlib
+import pkgutil
+import re
+import warnings
+
+import pytest
+
+import llm_kit
+from llm_kit.testing import FakeServer, Reply
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Where the pages' server stands: the tests put theirs in its place.
+DOCUMENTED_SERVER = "http://localhost:8000/v1"
+
+
+def answer(request):
+    if (request.json or {}).get("tools"):
+        return Reply.tool_calls([{"name": "get_weather", "arguments": {"city": "Paris"}}])
+    return Reply.text("Once upon a time there was a stream. ", pace=0.01)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_blocks(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with FakeServer(answer) as server, warnings.catch_warnings():
+        # The pages leave a client open where a program would end.
+        warnings.simplefilter("ignore", ResourceWarning)
+        names = {"__name__": "__main__"}
+        for found in BLOCK.finditer(page.read_text("utf-8")):
+            kind, block = found.groups()
+            assert kind in ("python", "sh", ""), f"{page.name}: nobody runs a block of {kind}"
+            if kind == "python":
+                line = page.read_text("utf-8")[: found.start()].count("\n") + 1
+                code = "\n" * line + block.replace(DOCUMENTED_SERVER, server.base_url)
+                exec(compile(code, str(page), "exec"), names)
+        for thing in names.values():
+            if isinstance(thing, llm_kit.LLMClient):
+                thing.close()
+
+
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(llm_kit.__path__, "llm_kit.")
+    if not name.endswith("__main__")
+]
+
+
+@pytest.mark.parametrize("module", ["llm_kit", *MODULES])
+def test_docstring_examples(module):
+    failures, _ = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    assert failures == 0
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,81 @@
+"""What a user's editor knows; never run, checked by mypy and pyright."""
+
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import Any, assert_type
+
+import httpx
+
+from llm_kit import (
+    AsyncChatStream,
+    AsyncLLMClient,
+    ChatStream,
+    Chunk,
+    LLMClient,
+    ResponseInfo,
+    StreamCollector,
+    StreamInterrupter,
+    StreamProcessor,
+    StreamResult,
+    ToolCall,
+    Usage,
+    normalize,
+)
+
+
+def sync_colour(client: LLMClient, items: list[str], words: Iterator[str]) -> None:
+    stream = client.chat_stream([{"role": "user", "content": "Hi"}], temperature=0.5)
+    assert_type(stream, ChatStream)
+    for chunk in stream:
+        assert_type(chunk, Chunk)
+        assert_type(chunk.delta, str)
+        assert_type(chunk.finish_reason, str | None)
+        assert_type(chunk.usage, Usage | None)
+    assert_type(stream.result, StreamResult)
+    assert_type(stream.response, ResponseInfo | None)
+    with client.chat_stream([{"role": "user", "content": "Hi"}]) as opened:
+        assert_type(opened, ChatStream)
+    assert_type(StreamCollector.to_string(stream), str)
+    assert_type(StreamCollector.to_result(items), StreamResult)
+    assert_type(StreamCollector.collect(words, on_delta=print), ChatStream)
+    assert_type(StreamInterrupter().wrap(items), ChatStream)
+    assert_type(StreamProcessor().wrap(StreamInterrupter().wrap(stream)), ChatStream)
+    assert_type(normalize(items), ChatStream)
+
+
+async def async_colour(client: AsyncLLMClient, words: AsyncIterator[str]) -> None:
+    stream = client.chat_stream([{"role": "user", "content": "Hi"}])
+    assert_type(stream, AsyncChatStream)
+    async for chunk in stream:
+        assert_type(chunk, Chunk)
+    async with stream as opened:
+        assert_type(opened, AsyncChatStream)
+    assert_type(StreamCollector.to_string(words), Awaitable[str])
+    assert_type(await StreamCollector.to_result(stream), StreamResult)
+    assert_type(StreamCollector.collect(words), AsyncChatStream)
+    assert_type(StreamInterrupter().wrap(words), AsyncChatStream)
+    assert_type(StreamProcessor().wrap(stream), AsyncChatStream)
+    assert_type(normalize(words), AsyncChatStream)
+
+
+def tools(processor: StreamProcessor) -> None:
+    result = processor.get_result()
+    for call in result.tool_calls:
+        assert_type(call, ToolCall)
+        assert_type(call["function"]["arguments"], str)
+
+
+def own_http_clients() -> None:
+    LLMClient("http://localhost:8000/v1", http_client=httpx.Client(http2=True))
+    AsyncLLMClient("http://localhost:8000/v1", http_client=httpx.AsyncClient())
+
+    async def key() -> str:
+        return "sk-..."
+
+    LLMClient("http://localhost:8000/v1", api_key=lambda: "sk-...", auth=httpx.BasicAuth("a", "b"))
+    AsyncLLMClient("http://localhost:8000/v1", api_key=key)
+
+
+def responses(response: httpx.Response) -> None:
+    # One class of both colours: only its owner knows which.
+    stream: Any = normalize(response)
+    assert_type(StreamInterrupter().wrap(stream), Any)
