@@ -11,12 +11,12 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
 
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.pipeline import Pipeline
 from llm_kit._core.secrets import Secrets
 from llm_kit._core.session import Open, Request, stream_session
+from llm_kit._core.urls import checked_url, joined_url, shown_url
 from llm_kit._io.http import (
     AsyncHttpSource,
     Auth,
@@ -63,9 +63,9 @@ class _Settings:
         dialect: str,
     ) -> None:
         self.dialect = find_dialect(dialect)
-        self.base_url = _checked_url(base_url or _environment("BASE_URL"))
+        self.base_url = checked_url(base_url or environment("BASE_URL"))
         self.model = model or os.environ.get("LLM_KIT_MODEL") or None
-        self._api_key = api_key if api_key is not None else _environment("API_KEY")
+        self._api_key = api_key if api_key is not None else environment("API_KEY")
         if self._api_key is not None and not (
             isinstance(self._api_key, str) or callable(self._api_key)
         ):
@@ -74,9 +74,7 @@ class _Settings:
         self._limits = limits or Limits()
 
     def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(base_url={_shown_url(self.base_url)!r}, model={self.model!r})"
-        )
+        return f"{type(self).__name__}(base_url={shown_url(self.base_url)!r}, model={self.model!r})"
 
     def prepare(
         self,
@@ -92,11 +90,11 @@ class _Settings:
             raise TypeError(f"{', '.join(sorted(later))}: not in this version of llm_kit yet")
         if "stream" in params:
             raise TypeError("chat_stream always streams: leave `stream` out")
-        headers = {**self._headers, **(extra_headers or {})}
+        headers = _checked_headers({**self._headers, **(extra_headers or {})})
         secrets = Secrets()
         secrets.add_headers(headers)
         request = Request(
-            _joined_url(self.base_url, self.dialect.path),
+            joined_url(self.base_url, self.dialect.path),
             headers,
             self.dialect.request_body(
                 _checked_messages(messages),
@@ -128,38 +126,19 @@ class _Settings:
         return self.dialect.request_headers(key)
 
 
-def _environment(name: str) -> str | None:
+def environment(name: str) -> str | None:
+    """Give what the environment says of ``BASE_URL`` or ``API_KEY``."""
     return os.environ.get(f"LLM_KIT_{name}") or os.environ.get(f"OPENAI_{name}") or None
 
 
-def _checked_url(url: str | None) -> str:
-    if url is None:
-        raise ValueError(
-            'no base_url: write LLMClient(base_url="http://localhost:8000/v1"), or set'
-            " LLM_KIT_BASE_URL or OPENAI_BASE_URL"
-        )
-    if not isinstance(url, str):
-        raise TypeError(f"base_url must be a string, not {type(url).__name__}")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(
-            f"base_url {_shown_url(url)!r} must begin with http:// or https:// and name a host,"
-            ' like "http://localhost:8000/v1"'
-        )
-    return url
-
-
-def _shown_url(url: str) -> str:
-    """Leave out what may be secret in a URL: user, password and query."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def _joined_url(base_url: str, path: str) -> str:
-    """Add the API's path, before a query if there is one (Azure's ``?api-version=``)."""
-    parts = urlsplit(base_url)
-    whole = parts.path.rstrip("/")
-    return urlunsplit(parts._replace(path=whole if whole.endswith(path) else whole + path))
+def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        for text in (name, value):
+            if not (isinstance(text, str) and text.isascii() and text.isprintable()):
+                raise ValueError(  # without the value: it may be a key
+                    f"header {name!r}: name and value must be strings of printable ASCII"
+                )
+    return headers
 
 
 def _checked_messages(messages: object) -> list[Mapping[str, Any]]:

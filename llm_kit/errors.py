@@ -115,7 +115,15 @@ class StreamAPIError(StreamError):
         self.code = code
         self.type = type
         digits = str(code)
-        self.status_code = int(digits) if digits.isdecimal() and 100 <= int(digits) < 600 else None
+        is_status = len(digits) == 3 and digits.isascii() and digits.isdecimal()
+        self.status_code = int(digits) if is_status and "1" <= digits[0] <= "5" else None
+
+    def __str__(self) -> str:
+        code = "" if self.code is None else f" (code {self.code})"
+        return (
+            f"the server reported an error in its stream: {self.message}{code};"
+            " .partial has what came before"
+        )
 
 
 class StreamProtocolError(StreamError):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from llm_kit.dialects.base import ChunkSink, Dialect, api_error
-from llm_kit.errors import StreamProtocolError
+from llm_kit.errors import StreamAPIError, StreamProtocolError
 from llm_kit.policies import Limits
 from llm_kit.sse import SSEDecoder
 
@@ -20,6 +20,7 @@ OnMalformed = Literal["raise", "skip"]
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
+_FIELDS = ("data", "event", "id", "retry")
 _SMALL_BODY = 64 * 1024
 _SHOWN = 200  # characters of an unexpected body that an error quotes
 
@@ -61,7 +62,7 @@ class WireDecoder:
         Take the next bytes of the body.
 
         Raises:
-            StreamAPIError: the server reported an error.
+            StreamAPIError: the server reported an error; all of ``data`` has been read.
             StreamProtocolError: this is no such stream, or it is over a limit.
         """
         self._received += len(data)
@@ -75,18 +76,23 @@ class WireDecoder:
         if self._unframed is not None:
             self._feed_unframed(data, out)
             return
+        failure: StreamAPIError | None = None
         for event in self._sse.feed(data):
             if self.done:
-                return
-            self._read_event(event.data, event.event, out)
+                break
+            try:
+                self._read_event(event.data, event.event, out)
+            except StreamAPIError as error:  # raised when all is read: usage may stand behind it
+                failure = failure or error
+        if failure is not None:
+            raise failure
         if len(self._sse.stray) > self._strays:
             self._read_strays()
 
     def flush(self, out: ChunkSink) -> None:
         """Take the end of the body; raises as `feed` does."""
         if not self._began:
-            self._began = True
-            self._sse.feed(self._head)
+            return  # all blank, if anything came
         if self._unframed is not None:
             self._read_unframed(out)
             return
@@ -98,8 +104,8 @@ class WireDecoder:
         if self._sse.stray:
             self._read_strays()
             text = "\n".join(self._sse.stray)
-            _raise_unframed_error(text)  # it may have been printed over several lines
-            if not self._saw_event:
+            # A cut field's name is no sign of another format.
+            if not self._saw_event and not any(name.startswith(text) for name in _FIELDS):
                 raise StreamProtocolError(
                     f"the answer is no event stream: {_shown(text)}; check that base_url names"
                     " an API of this dialect"
@@ -126,7 +132,7 @@ class WireDecoder:
 
     def _read_event(self, text: str, kind: str, out: ChunkSink) -> None:
         try:
-            payload = json.loads(text)
+            payload = _loads(text)
         except (ValueError, RecursionError):
             self._read_other(text, kind)
             return
@@ -170,6 +176,9 @@ class WireDecoder:
         for line in self._sse.stray[self._strays :]:
             _raise_unframed_error(line)
         self._strays = len(self._sse.stray)
+        if self._sse.stray[-1].rstrip().endswith("}"):
+            # Printed over several lines, perhaps by a server that then leaves the body open.
+            _raise_unframed_error("\n".join(self._sse.stray))
 
     def _feed_unframed(self, data: bytes, out: ChunkSink) -> None:
         assert self._unframed is not None  # noqa: S101  narrows the type
@@ -228,6 +237,20 @@ def _raise_unframed_error(text: str) -> None:
         error = payload.get("error") or payload.get("detail")
         if error or body != text.strip():
             raise api_error(error or payload, whole=payload)
+
+
+_scan = json.JSONDecoder().raw_decode
+
+
+def _loads(text: str) -> Any:
+    """Decode as `json.loads` does, without its searches for blanks: a quarter of its time."""
+    try:
+        value, end = _scan(text)
+        if end == len(text):
+            return value
+    except ValueError:
+        pass
+    return json.loads(text)
 
 
 def _is_json(text: str) -> bool:

@@ -1,8 +1,12 @@
 """The client: what it sends, what it gives back, what it refuses."""
 
+import threading
+
+import httpx
+import httpx2
 import pytest
 
-from llm_kit import APIStatusError, LLMClient
+from llm_kit import APIStatusError, AsyncLLMClient, Limits, LLMClient, StreamProtocolError
 from llm_kit.testing import FakeServer, Reply
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -18,3 +22,310 @@ def test_streams_an_answer(colour):
     assert stream.result.usage.completion_tokens == 2
     assert stream.result.chunk_count == len(chunks)
     assert stream.response.status_code == 200
+
+
+def test_nothing_is_sent_before_the_first_chunk_is_asked_for(colour):
+    with FakeServer(Reply.text("Hi")) as server:
+        stream = colour.stream(server)
+        assert stream.response is None
+        assert server.requests == []
+        opened = colour.open(stream)
+        assert opened is stream
+        assert len(server.requests) == 1
+        assert stream.response.headers["content-type"] == "text/event-stream"
+        assert stream.result.chunk_count == 0
+        assert "".join(chunk.delta for chunk in colour.read(stream)) == "Hi"
+
+
+def test_the_request(colour):
+    with FakeServer(Reply.text("Hi")) as server:
+        client = colour.client(server, model="m1", headers={"x-team": "a", "x-both": "client"})
+        tools = [{"type": "function", "function": {"name": "f"}}]
+        colour.read(
+            client.chat_stream(
+                MESSAGES,
+                model="m2",
+                tools=tools,
+                stop=["END"],
+                n=1,
+                extra_headers={"x-both": "request"},
+                temperature=0.5,
+                seed=None,
+            )
+        )
+        request = server.requests[0]
+    assert request.path == "/v1/chat/completions"
+    assert request.json == {
+        "messages": MESSAGES,
+        "model": "m2",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "tools": tools,
+        "stop": ["END"],
+        "n": 1,
+        "temperature": 0.5,
+    }
+    sent = request.headers
+    assert sent["authorization"] == "Bearer sk-test-key-123"
+    assert (sent["x-team"], sent["x-both"]) == ("a", "request")
+    assert sent["accept"] == "text/event-stream"
+    assert sent["accept-encoding"] == "identity"
+
+
+def test_usage_is_not_asked_for_on_demand(colour):
+    with FakeServer(Reply.text("Hi")) as server:
+        stream = colour.stream(server, include_usage=False)
+        colour.read(stream)
+        assert "stream_options" not in server.requests[0].json
+    assert stream.result.usage is None
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_server_that_refuses_stream_options_is_asked_once_without(colour, status):
+    refusal = Reply.error(status, "Unknown parameter: 'stream_options'")
+    with FakeServer(refusal, Reply.text("Hi")) as server:
+        stream = colour.stream(server)
+        assert "".join(chunk.delta for chunk in colour.read(stream)) == "Hi"
+        first, second = (request.json for request in server.requests)
+    assert "stream_options" not in second
+    assert second == {name: value for name, value in first.items() if name != "stream_options"}
+
+
+def test_a_server_that_refuses_it_for_another_reason_is_not_asked_again(colour):
+    with FakeServer(Reply.error(400, "stream_options is fine, but the model is not")) as server:
+        error, _ = colour.fail(colour.stream(server, include_usage=False), APIStatusError)
+        assert len(server.requests) == 1
+        error, _ = colour.fail(colour.stream(server), APIStatusError)
+        assert len(server.requests) == 3
+    assert error.status_code == 400
+
+
+def test_settings_come_from_the_environment(colour, monkeypatch):
+    with FakeServer(Reply.text("Hi")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/never")
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-openai-key")
+        monkeypatch.setenv("LLM_KIT_BASE_URL", server.base_url)
+        monkeypatch.setenv("LLM_KIT_MODEL", "from-environment")
+        client = colour.client(None, api_key=None, model=None)
+        colour.read(client.chat_stream(MESSAGES))
+        monkeypatch.setenv("LLM_KIT_API_KEY", "sk-own-key")
+        client = colour.client(None, api_key=None)
+        colour.read(client.chat_stream(MESSAGES))
+        first, second = server.requests
+    assert first.headers["authorization"] == "Bearer sk-openai-key"
+    assert first.json["model"] == "from-environment"
+    assert second.headers["authorization"] == "Bearer sk-own-key"
+
+
+def test_no_key_is_no_header(colour):
+    with FakeServer(Reply.text("Hi")) as server:
+        colour.read(colour.stream(server, client=colour.client(server, api_key=None)))
+        assert "authorization" not in server.requests[0].headers
+
+
+def test_a_callable_key_is_asked_before_each_request(colour):
+    keys = iter(["sk-first-1", "sk-second-2"])
+    with FakeServer(Reply.text("Hi")) as server:
+        client = colour.client(server, api_key=colour.wrap_function(lambda: next(keys)))
+        for _ in range(2):
+            colour.read(client.chat_stream(MESSAGES))
+        sent = [request.headers["authorization"] for request in server.requests]
+    assert sent == ["Bearer sk-first-1", "Bearer sk-second-2"]
+
+
+def test_a_plain_callable_key_serves_both_colours(colour):
+    with FakeServer(Reply.text("Hi")) as server:
+        colour.read(colour.stream(server, client=colour.client(server, api_key=lambda: "sk-one")))
+        assert server.requests[0].headers["authorization"] == "Bearer sk-one"
+
+
+def test_a_failing_key_callable_is_the_callers_own_error(colour):
+    def key():
+        raise LookupError("vault is shut")
+
+    with FakeServer(Reply.text("Hi")) as server:
+        error, _ = colour.fail(colour.stream(server, client=colour.client(server, api_key=key)))
+        assert server.requests == []
+    assert isinstance(error, LookupError)
+    assert error.partial.status == "error"
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "says"),
+    [
+        ("sk-with-newline\n", ValueError, "line break"),
+        ("ключ", ValueError, "beyond ASCII"),
+        (lambda: 5, TypeError, "must return a string, not int"),
+    ],
+)
+def test_a_key_that_fits_no_header(colour, key, error, says):
+    with FakeServer(Reply.text("Hi")) as server:
+        raised, _ = colour.fail(colour.stream(server, client=colour.client(server, api_key=key)))
+        assert server.requests == []
+    assert type(raised) is error
+    assert says in str(raised)
+    assert "sk-with" not in str(raised)
+
+
+async def key_coroutine():
+    return "sk-never-asked"
+
+
+class KeyAwaitable:
+    def __await__(self):
+        return iter(())
+
+
+@pytest.mark.parametrize("key", [key_coroutine, KeyAwaitable])
+def test_an_async_key_needs_the_async_client(key):
+    with (
+        FakeServer(Reply.text("Hi")) as server,
+        LLMClient(server.base_url, key) as client,
+        pytest.raises(TypeError, match="needs AsyncLLMClient"),
+    ):
+        next(client.chat_stream(MESSAGES))
+
+
+def test_own_auth(colour):
+    with FakeServer(Reply.text("Hi")) as server:
+        client = colour.client(server, auth=httpx.BasicAuth("user", "pass"))
+        colour.read(client.chat_stream(MESSAGES))
+        assert server.requests[0].headers["authorization"].startswith("Basic ")
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_own_http_client_is_used_and_left_open(colour, library):
+    http_client = (library.AsyncClient if colour.is_async else library.Client)()
+    with FakeServer(Reply.text("Hi")) as server:
+        client = colour.client(server, http_client=http_client)
+        for _ in range(2):
+            assert (
+                "".join(chunk.delta for chunk in colour.read(client.chat_stream(MESSAGES))) == "Hi"
+            )
+        assert server.connections == 1
+    colour.close(client)
+    assert not http_client.is_closed
+    colour.close(http_client)
+
+
+def test_the_connection_is_reused_after_a_whole_stream(colour):
+    with FakeServer(Reply.text("one two three")) as server:
+        client = colour.client(server)
+        for _ in range(5):
+            colour.read(client.chat_stream(MESSAGES))
+        assert server.connections == 1
+
+
+def test_many_streams_at_once_wait_for_no_pool(colour):
+    count = 150
+    arrived = threading.Semaphore(0)
+
+    def answer(request):
+        arrived.release()
+        return Reply.text("Hi")
+
+    with FakeServer(answer) as server:
+        client = colour.client(server)
+        streams = [colour.open(client.chat_stream(MESSAGES)) for _ in range(count)]
+        assert all(arrived.acquire(timeout=5) for _ in range(count))
+        for stream in streams:
+            assert "".join(chunk.delta for chunk in colour.read(stream)) == "Hi"
+
+
+def test_limits_are_the_clients(colour):
+    with FakeServer(Reply.text("word " * 100)) as server:
+        client = colour.client(server, limits=Limits(response=1000))
+        error, _ = colour.fail(client.chat_stream(MESSAGES), StreamProtocolError)
+    assert "1000 bytes" in str(error)
+    assert error.partial.content.startswith("word ")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "path"),
+    [
+        ("{}/v1", "/v1/chat/completions"),
+        ("{}/v1/", "/v1/chat/completions"),
+        ("{}", "/chat/completions"),
+        ("{}/v1/chat/completions", "/v1/chat/completions"),
+        ("{}/of/x?api-version=1", "/of/x/chat/completions?api-version=1"),
+    ],
+)
+def test_base_url_and_path(colour, base_url, path):
+    with FakeServer(Reply.text("Hi")) as server:
+        root = server.base_url.removesuffix("/v1")
+        colour.read(colour.stream(base_url.format(root)))
+        assert server.requests[0].path == path
+
+
+@pytest.mark.parametrize("client_class", [LLMClient, AsyncLLMClient])
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({}, ValueError, 'write LLMClient(base_url="http'),
+        ({"base_url": "localhost:8000"}, ValueError, "must begin with http"),
+        ({"base_url": "http://"}, ValueError, "name a host"),
+        ({"base_url": 8000}, TypeError, "must be a string"),
+        ({"base_url": "http://h/v1", "api_key": 5}, TypeError, "api_key must be a string"),
+        ({"base_url": "http://h/v1", "dialect": "klingon"}, ValueError, "speaks 'openai'"),
+    ],
+)
+def test_settings_that_make_no_client(client_class, arguments, error, says):
+    with pytest.raises(error) as caught:
+        client_class(**arguments)
+    assert says in str(caught.value)
+
+
+def test_an_http_client_of_the_other_colour():
+    with httpx.Client() as http_client, pytest.raises(TypeError, match="use LLMClient with it"):
+        AsyncLLMClient("http://h/v1", http_client=http_client)
+    with pytest.raises(TypeError, match="use AsyncLLMClient with it"):
+        LLMClient("http://h/v1", http_client=httpx.AsyncClient())
+
+
+@pytest.mark.parametrize(
+    ("messages", "params", "error", "says"),
+    [
+        ("Hello", {}, TypeError, 'write [{"role": "user"'),
+        ({"role": "user"}, {}, TypeError, "must be a list of messages, not dict"),
+        (5, {}, TypeError, "must be a list of messages, not int"),
+        (["Hello"], {}, TypeError, "messages[0] must be a dict, not str"),
+        ([], {}, ValueError, "messages is empty"),
+        (MESSAGES, {"stream": False}, TypeError, "leave `stream` out"),
+        (MESSAGES, {"retry": 3}, TypeError, "retry: not in this version"),
+        (MESSAGES, {"on_malformed": "ignore"}, ValueError, 'must be "raise" or "skip"'),
+    ],
+)
+def test_arguments_that_make_no_request(colour, messages, params, error, says):
+    client = colour.client("http://127.0.0.1:9/v1")
+    with pytest.raises(error) as caught:
+        client.chat_stream(messages, **params)
+    assert says in str(caught.value)
+
+
+def test_messages_that_are_no_json(colour):
+    with FakeServer(Reply.text("Hi")) as server:
+        error, _ = colour.fail(colour.stream(server, [{"role": "user", "content": {1, 2}}]))
+        assert server.requests == []
+    assert type(error) is TypeError
+    assert "can't be written as JSON" in str(error)
+
+
+def test_a_closed_client_says_so(colour):
+    with FakeServer(Reply.text("Hi")) as server:
+        client = colour.client(server)
+        colour.close(client)
+        error, _ = colour.fail(client.chat_stream(MESSAGES))
+    assert "client has been closed" in str(error)
+
+
+def test_clients_are_context_managers(colour):
+    with FakeServer(Reply.text("Hi")) as server:
+        client = colour.client(server)
+        assert colour.open(client) is client
+        colour.read(client.chat_stream(MESSAGES))
+        colour.run(
+            client.__aexit__(None, None, None)
+            if colour.is_async
+            else client.__exit__(None, None, None)
+        )
+        assert "closed" in str(colour.fail(client.chat_stream(MESSAGES))[0])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from llm_kit._core.fold import fold, unfold
+from llm_kit._core.text import Text
 from llm_kit._core.tool_calls import ToolCalls
 from llm_kit.dialects.base import FAILED_REASONS
-from llm_kit.partial_json import PartialJSON
 from llm_kit.types import (
     ChoiceResult,
     Chunk,
@@ -25,7 +25,7 @@ _CUTTING_REASONS = frozenset({"length", "content_filter"}) | FAILED_REASONS
 
 
 class _Choice:
-    """One choice as it grows. Texts are lists of pieces, joined when they are read."""
+    """One choice as it grows."""
 
     __slots__ = (
         "content",
@@ -41,9 +41,9 @@ class _Choice:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.content: list[str] = []
-        self.reasoning: list[str] = []
-        self.refusal: list[str] = []
+        self.content = Text()
+        self.reasoning = Text()
+        self.refusal = Text()
         self.role: str | None = None
         self.finish_reason: str | None = None
         self.tools = ToolCalls()
@@ -77,9 +77,9 @@ class _Choice:
         finished, unfinished = self.calls()
         return {
             "index": self.index,
-            "content": joined(self.content),
-            "reasoning": joined(self.reasoning),
-            "refusal": joined(self.refusal),
+            "content": self.content.value,
+            "reasoning": self.reasoning.value,
+            "refusal": self.refusal.value,
             "role": self.role,
             "tool_calls": finished,
             "incomplete_tool_calls": unfinished,
@@ -92,6 +92,8 @@ class _Choice:
 class Accumulator:
     """
     Adds chunks up; a stage that lets every chunk pass as it is.
+
+    One thread feeds it; others may read it meanwhile, as a user interface does.
 
     Args:
         since: the moment that ``timing`` counts from, in seconds of the caller's clock.
@@ -107,11 +109,14 @@ class Accumulator:
         self.response: ResponseInfo | None = None
         self.expected = 1
         """How many choices the request asked for."""
+        self.origin: Accumulator | None = None
+        """The stream's own accumulator, for one that stands elsewhere in its pipeline."""
         self._headers_at: float | None = None
         self._choices: dict[int, _Choice] = {}
         self._id: str | None = None
         self._model: str | None = None
         self._created: int | None = None
+        self._named = False
         self._first_chunk: float | None = None
         self._first_reasoning: float | None = None
         self._first_text: float | None = None
@@ -128,7 +133,12 @@ class Accumulator:
         self._last_chunk = now
         delta = chunk.delta
         choice = self._choices.get(chunk.index)
-        if delta and choice is not None and self._first_text is not None:
+        if (
+            delta
+            and choice is not None
+            and self._first_text is not None
+            and (self._named or chunk.id is None)
+        ):
             choice.content.append(delta)
         else:
             self._feed_first(chunk, delta, now)
@@ -143,6 +153,8 @@ class Accumulator:
             or chunk.extra is not None
         ):
             choice.add(chunk)
+            if chunk.reasoning and self._first_reasoning is None:
+                self._first_reasoning = now
         if chunk.usage is not None:
             self.usage = chunk.usage
 
@@ -150,11 +162,10 @@ class Accumulator:
         """Take a chunk in which something is seen for the first time, or that has no text."""
         if self._first_chunk is None:
             self._first_chunk = now
-        if chunk.reasoning and self._first_reasoning is None:
-            self._first_reasoning = now
         self._id = self._id or chunk.id
         self._model = self._model or chunk.model
         self._created = self._created or chunk.created
+        self._named = self._id is not None and self._model is not None
         if chunk.index not in self._choices and _begins_choice(chunk):
             self._choices[chunk.index] = _Choice(chunk.index)
         if delta:
@@ -175,13 +186,13 @@ class Accumulator:
     def all_finished(self) -> bool:
         """Whether the stream has said of every choice that began that it is finished."""
         return self.any_began and all(
-            choice.finish_reason is not None for choice in self._choices.values()
+            choice.finish_reason is not None for choice in list(self._choices.values())
         )
 
     @property
     def failed_reason(self) -> str | None:
         """The finish_reason by which the server says that it failed, if there is one."""
-        for choice in self._choices.values():
+        for choice in list(self._choices.values()):
             if choice.finish_reason in FAILED_REASONS:
                 return choice.finish_reason
         return None
@@ -194,22 +205,22 @@ class Accumulator:
     def content(self, index: int = 0) -> str:
         """Give a choice's text so far."""
         choice = self._choices.get(index)
-        return joined(choice.content) if choice else ""
+        return choice.content.value if choice else ""
 
     def reasoning(self, index: int = 0) -> str:
         """Give a choice's reasoning so far."""
         choice = self._choices.get(index)
-        return joined(choice.reasoning) if choice else ""
+        return choice.reasoning.value if choice else ""
 
     def tool_calls(self, index: int = 0) -> list[ToolCall]:
         """Give a choice's finished tool calls."""
         choice = self._choices.get(index)
         return choice.calls()[0] if choice else []
 
-    def call_parser(self, call: int, index: int = 0) -> PartialJSON | None:
-        """Give the parser that follows one tool call's arguments, None if it hasn't begun."""
+    def partial_arguments(self, call: int, index: int = 0) -> Any:
+        """Give the best value so far of one tool call's arguments, None if there is none yet."""
         choice = self._choices.get(index)
-        return choice.tools.parser(call) if choice else None
+        return choice.tools.partial_arguments(call) if choice else None
 
     def result(self, index: int = 0) -> StreamResult:
         """
@@ -222,6 +233,7 @@ class Accumulator:
         if choice is None and index != 0:
             begun = ", ".join(str(known) for known in sorted(self._choices)) or "none"
             raise LookupError(f"choice {index} has not begun; begun so far: {begun}")
+        origin = self.origin or self
         return StreamResult(
             **(choice or _Choice(index)).fields(),
             usage=self.usage,
@@ -235,9 +247,9 @@ class Accumulator:
             ),
             timing=Timing(
                 *(
-                    None if mark is None else mark - self.since
+                    None if mark is None else mark - origin.since
                     for mark in (
-                        self._headers_at,
+                        origin._headers_at,
                         self._first_chunk,
                         self._first_reasoning,
                         self._first_text,
@@ -245,8 +257,8 @@ class Accumulator:
                     )
                 )
             ),
-            attempts=self.attempts,
-            quirks=tuple(sorted(self.quirks)),
+            attempts=origin.attempts,
+            quirks=tuple(sorted(origin.quirks)),
         )
 
 
@@ -262,10 +274,3 @@ def _begins_choice(chunk: Chunk) -> bool:
         or chunk.logprobs is not None
         or chunk.extra is not None
     )
-
-
-def joined(pieces: list[str]) -> str:
-    """Join the pieces, and keep the joined text as the only piece: reading stays cheap."""
-    if len(pieces) > 1:
-        pieces[:] = ["".join(pieces)]
-    return pieces[0] if pieces else ""

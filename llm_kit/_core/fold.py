@@ -10,15 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llm_kit._core.text import Text
+
 # Strings that name a thing rather than continue it: joined they would read "texttext".
 _LABELS = frozenset({"id", "type", "format", "role", "name"})
-
-
-class _Text:
-    __slots__ = ("pieces",)
-
-    def __init__(self, text: str) -> None:
-        self.pieces = [text]
 
 
 class _Items:
@@ -41,10 +36,9 @@ def fold(node: Any, new: Any) -> Any:
         {'a': 'xy', 'b': [1]}
     """
     if isinstance(new, str):
-        if isinstance(node, _Text):
-            node.pieces.append(new)
-            return node
-        return _Text(new)
+        text = node if isinstance(node, Text) else Text()
+        text.append(new)
+        return text
     if isinstance(new, Mapping):
         fields: dict[str, Any] = node if isinstance(node, dict) else {}
         for name, value in new.items():
@@ -71,11 +65,10 @@ def _fold_item(items: _Items, item: Any) -> None:
 
 def unfold(node: Any) -> Any:
     """Give the plain value of what has been folded, free to keep and to change."""
-    if isinstance(node, _Text):
-        node.pieces[:] = ["".join(node.pieces)]
-        return node.pieces[0]
+    if isinstance(node, Text):
+        return node.value
     if isinstance(node, dict):
-        return {name: unfold(value) for name, value in node.items()}
+        return {name: unfold(value) for name, value in list(node.items())}
     if isinstance(node, _Items):
         return [unfold(item) for item in node.items]
     return node

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from llm_kit._core.accumulator import Accumulator
@@ -47,11 +47,15 @@ class Pipeline:
         """What callbacks of stages gave to be awaited before the chunk goes on."""
         self.now = accumulator.since
         self._passed: deque[Chunk] = deque()
-        self._stages: list[Stage] = [accumulator]
+        self._stages: list[Stage] = []
+        # Each stage's `feed`, and how many stages stand up to it.
+        self._feeds: list[tuple[int, Callable[[Chunk, float], Sequence[Chunk] | None]]] = []
+        self.append(accumulator)
 
     def append(self, stage: Stage) -> None:
         """Add a last stage; it sees what comes from now on."""
         self._stages.append(stage)
+        self._feeds.append((len(self._stages), stage.feed))
 
     def pop(self) -> Chunk | None:
         """Give the next chunk for the loop, None if there is none yet."""
@@ -59,8 +63,8 @@ class Pipeline:
             if not self.arrived:
                 return None
             chunk = self.arrived.popleft()
-            for place, stage in enumerate(self._stages, 1):
-                instead = stage.feed(chunk, self.now)
+            for place, feed in self._feeds:
+                instead = feed(chunk, self.now)
                 if instead is not None:
                     self._pass_on(instead, place)
                     break

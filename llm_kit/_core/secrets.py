@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 _MASK = "[key removed]"
 # Shorter "keys" are placeholders like "x" or "none"; masking them would garble every message.
 _SHORTEST = 6
+_SEPARATORS = re.compile(r"[\s;,=]+")
 _TELLING = ("auth", "key", "token", "secret", "cookie")
 
 
@@ -26,11 +28,13 @@ class Secrets:
         for name, value in headers.items():
             if any(word in name.lower() for word in _TELLING):
                 self.add(value)
-                self.add(value.removeprefix("Bearer "))
+                # A server may echo the key alone: what stands behind the scheme or the name.
+                for word in _SEPARATORS.split(value)[1:]:
+                    self.add(word)
 
     def clean(self, text: str) -> str:
         """Mask every secret in a text."""
-        for value in self._values:
+        for value in sorted(self._values, key=len, reverse=True):  # one may contain another
             text = text.replace(value, _MASK)
         return text
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from attrs import evolve, field, frozen
@@ -14,7 +15,7 @@ from attrs import evolve, field, frozen
 from llm_kit._core.pipeline import Pipeline
 from llm_kit._core.status import status_error
 from llm_kit.dialects.base import ChunkSink
-from llm_kit.errors import StreamAPIError, StreamTimeoutError, StreamTruncatedError
+from llm_kit.errors import LLMKitError, StreamAPIError, StreamTimeoutError, StreamTruncatedError
 from llm_kit.types import ResponseInfo, Status
 
 
@@ -31,13 +32,18 @@ class Request:
         Give the body as it goes over the wire.
 
         Raises:
-            TypeError: something in it can't be written as JSON.
+            TypeError, ValueError: something in it can't be written as JSON.
         """
         try:
             return json.dumps(
                 self.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False
             ).encode()
-        except (TypeError, ValueError) as error:
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"the request has text that is not valid Unicode (half a surrogate pair:"
+                f" {error.object[error.start : error.end]!r}); repair it where it was cut"
+            ) from None
+        except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(
                 f"the request can't be written as JSON: {error};"
                 " messages, tools and further parameters must be plain dicts, lists, strings,"
@@ -67,7 +73,9 @@ class Read:
 
 @frozen
 class Drain:
-    """Read what is left behind the end marker, briefly, so that the connection can be reused."""
+    """
+    Read what is left, briefly, so that the connection can be reused; answer with the items.
+    """
 
 
 END = object()
@@ -111,13 +119,13 @@ def stream_session(decoder: Decoder, pipeline: Pipeline, opening: Open | None = 
     total.quirks = decoder.quirks
     if opening is not None:
         head = yield opening
-        if _refuses_stream_options(head, opening):
-            opening = Open(_without_stream_options(opening.request))
-            head = yield opening
+        if (instead := _without_refused_options(head, opening.request)) is not None:
+            head = yield Open(instead)
         total.feed_head(head.info, pipeline.now)
         if not 200 <= head.info.status_code < 300:
             raise status_error(head.info, head.error_body)
     arrived = pipeline.arrived
+    failure: StreamAPIError | None = None
     try:
         while not decoder.done:
             item = yield READ
@@ -129,13 +137,16 @@ def stream_session(decoder: Decoder, pipeline: Pipeline, opening: Open | None = 
         # A read fails only when the loop has taken all that came, so `total` is up to date.
         if not total.is_whole:
             raise
-    yield DRAIN
+    except StreamAPIError as error:
+        failure = error
+    rest = yield DRAIN
+    if failure is not None:
+        for item in rest:  # some servers send the usage behind the error
+            with suppress(LLMKitError):
+                decoder.feed(item, arrived)
+        raise failure
     if reason := total.failed_reason:
-        raise StreamAPIError(
-            f"the server ended the answer with finish_reason {reason!r};"
-            " .partial has what came before, and the request may be sent again",
-            code=reason,
-        )
+        raise StreamAPIError(f"it ended with finish_reason {reason!r}", code=reason)
     if not total.all_finished and not decoder.ends_by_exhaustion:
         raise _truncated(total.any_began)
 
@@ -159,17 +170,14 @@ def _truncated(any_began: bool) -> StreamTruncatedError:
     )
 
 
-def _refuses_stream_options(head: Head, opening: Open) -> bool:
-    return (
-        head.info.status_code in (400, 422)
-        and opening.request is not None
-        and "stream_options" in opening.request.body
-        and "stream_options" in head.error_body
-    )
-
-
-def _without_stream_options(request: Request | None) -> Request | None:
-    if request is None:
+def _without_refused_options(head: Head, request: Request | None) -> Request | None:
+    """Give the request without ``stream_options``, if that is what the server refuses in it."""
+    if (
+        request is None
+        or head.info.status_code not in (400, 422)
+        or "stream_options" not in request.body
+        or "stream_options" not in head.error_body
+    ):
         return None
     body = {name: value for name, value in request.body.items() if name != "stream_options"}
     return evolve(request, body=body)

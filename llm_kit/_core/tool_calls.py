@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llm_kit._core.text import Text
 from llm_kit.partial_json import PartialJSON
 from llm_kit.types import FunctionCall, ToolCall, ToolCallDelta
 
 
 class _Call:
-    __slots__ = ("arguments", "extra", "id", "name", "parser", "parts")
+    __slots__ = ("_parsed", "_parser", "arguments", "extra", "id", "name")
 
     def __init__(self) -> None:
         self.id: str | None = None
         self.name = ""
-        self.parts: list[str] = []
+        self.arguments = Text()
         self.extra: dict[str, Any] = {}
-        self.parser: PartialJSON | None = None
+        self._parser: PartialJSON | None = None
+        self._parsed = 0
 
     def add(self, delta: ToolCallDelta) -> None:
         # Later pieces restate the id and the name, as they were, empty or null: the first
@@ -27,26 +29,24 @@ class _Call:
         if not self.name and delta.name:
             self.name = delta.name
         if delta.arguments:
-            self.parts.append(delta.arguments)
-            if self.parser is not None:
-                self.parser.feed(delta.arguments)
+            self.arguments.append(delta.arguments)
         if delta.extra:
             self.extra.update(delta.extra)
 
-    def follow(self) -> PartialJSON:
-        """Give the parser that is fed from now on; one nobody asks for costs nothing."""
-        if self.parser is None:
-            self.parser = PartialJSON()
-            self.parser.feed("".join(self.parts))
-        return self.parser
+    def partial_arguments(self) -> Any:
+        """Parse what has come since the last time, and give the value so far."""
+        if self._parser is None:
+            self._parser = PartialJSON()
+        for piece in self.arguments.since(self._parsed):
+            self._parser.feed(piece)
+            self._parsed += 1
+        return self._parser.value
 
     def as_dict(self) -> ToolCall:
-        if len(self.parts) > 1:
-            self.parts[:] = ["".join(self.parts)]
         call = ToolCall(
             id=self.id,
             type="function",
-            function=FunctionCall(name=self.name, arguments="".join(self.parts)),
+            function=FunctionCall(name=self.name, arguments=self.arguments.value),
         )
         fields: Mapping[str, Any] = self.extra
         call.update(fields)  # type: ignore[typeddict-item]  # a provider's own fields
@@ -77,7 +77,7 @@ class ToolCalls:
                     return call
             return self._begin()
         # No index and no id: more of the last call, unless it names a function once more.
-        if not self._calls or (delta.name and self._calls[-1].parts):
+        if not self._calls or (delta.name and self._calls[-1].arguments):
             return self._begin()
         return self._calls[-1]
 
@@ -86,9 +86,9 @@ class ToolCalls:
         self._calls.append(call)
         return call
 
-    def parser(self, position: int) -> PartialJSON | None:
-        """Give the parser that follows the arguments of the n-th call, None if it hasn't begun."""
-        return self._calls[position].follow() if position < len(self._calls) else None
+    def partial_arguments(self, position: int) -> Any:
+        """Give the best value so far of the n-th call's arguments, None if there is none yet."""
+        return self._calls[position].partial_arguments() if position < len(self._calls) else None
 
     def as_list(self) -> list[ToolCall]:
         """Give the calls so far in the form of OpenAI's API."""

@@ -50,13 +50,14 @@ class Background:
         try:
             if self._thread is None:
                 # A daemon, so that a call that never returns doesn't hold up the exit.
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=contextvars.copy_context().run,
                     args=(_serve, self._stop, self._calls, self._outcomes),
                     name="llm_kit background reader",
                     daemon=True,
                 )
-                self._thread.start()
+                thread.start()
+                self._thread = thread  # only now: a thread that can't start can't be joined
             self._calling = True
             self._calls.put((function, False))
             outcome = self._outcomes.get()

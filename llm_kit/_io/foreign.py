@@ -51,8 +51,10 @@ class IterableSource:
         self._over = item is END
         return item
 
-    def drain(self) -> None:
-        """Nothing: what lies behind the end marker is the iterable's own affair."""
+    def drain(self) -> list[Any]:
+        """Give what is left of what is here already; anything else might block."""
+        left = isinstance(self._iterable, Sequence) and self._items is not None
+        return list(self._items or ()) if left else []
 
     def close(self) -> None:
         """Close the iterable if it was left early and knows how to be closed."""
@@ -87,8 +89,9 @@ class AsyncIterableSource:
         self._over = item is END
         return item
 
-    async def drain(self) -> None:
-        """Nothing: what lies behind the end marker is the iterable's own affair."""
+    async def drain(self) -> list[Any]:
+        """Give nothing: reading on might block."""
+        return []
 
     async def aclose(self) -> None:
         """Close the iterable if it was left early and knows how to be closed."""

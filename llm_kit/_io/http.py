@@ -10,16 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
+from time import monotonic
 from typing import Any, Protocol
 
 import httpx
 
 from llm_kit._core.session import END, Head, Request
+from llm_kit._core.urls import shown_url
 from llm_kit._io.background import Background
 from llm_kit._io.losses import translate
 from llm_kit._io.stop import StopSignal
 from llm_kit._io.tap import OpeningTrace, tap
+from llm_kit.errors import LLMKitError
 from llm_kit.types import ResponseInfo
 
 log = logging.getLogger("llm_kit")
@@ -27,7 +31,7 @@ log = logging.getLogger("llm_kit")
 # Seconds. Reads wait as long as a slow model may think; a pool never makes a stream wait.
 _TIMEOUT = {"connect": 10.0, "read": 300.0, "write": 60.0, "pool": None}
 _ERROR_BODY = 64 * 1024  # bytes that are read of an error's body
-_DRAIN_READS = 16
+_DRAIN_BYTES = 64 * 1024
 _DRAIN_SECONDS = 0.1
 _REQUEST_IDS = ("x-request-id", "request-id", "x-generation-id", "cf-ray")
 
@@ -41,14 +45,26 @@ class HTTPClient(Protocol):
     def send(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
+# A configured proxy could never reach this machine's own loopback.
+_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+
+
 def new_client() -> httpx.Client:
     """Make the client for those who bring none: HTTP/1.1, as many connections as streams."""
-    return httpx.Client(limits=httpx.Limits(max_connections=None), follow_redirects=True)
+    return httpx.Client(
+        limits=httpx.Limits(max_connections=None),
+        follow_redirects=True,
+        mounts=dict.fromkeys(_LOOPBACK),
+    )
 
 
 def new_async_client() -> httpx.AsyncClient:
     """Make the client for those who bring none: HTTP/1.1, as many connections as streams."""
-    return httpx.AsyncClient(limits=httpx.Limits(max_connections=None), follow_redirects=True)
+    return httpx.AsyncClient(
+        limits=httpx.Limits(max_connections=None),
+        follow_redirects=True,
+        mounts=dict.fromkeys(_LOOPBACK),
+    )
 
 
 def _request_options(request: Request, key_headers: Mapping[str, str]) -> dict[str, Any]:
@@ -124,14 +140,21 @@ class ResponseSource:
         except Exception as error:
             raise translate(error, opened=True)
 
-    def drain(self) -> None:
+    def drain(self) -> list[bytes]:
         """Read to the end of the body, briefly; see `Drain`."""
+        rest: list[bytes] = []
+        left = _DRAIN_BYTES
         if self._background is not None:
-            return  # others share the connection, or there is none
-        self._stop.patience = _DRAIN_SECONDS
-        for _ in range(_DRAIN_READS):
-            if self.read() is END:
-                return
+            return rest  # others share the connection, or there is none
+        until = monotonic() + _DRAIN_SECONDS
+        with suppress(LLMKitError):  # slow or lost: the connection is closed instead of reused
+            while left > 0 and monotonic() < until:
+                self._stop.patience = max(0.001, until - monotonic())  # 0 would not wait at all
+                if (piece := self.read()) is END:
+                    break
+                rest.append(piece)
+                left -= len(piece)
+        return rest
 
     def close(self) -> None:
         """Give the connection up: back to the pool if the body was whole, else closed."""
@@ -189,7 +212,7 @@ class HttpSource(ResponseSource):
             raise translate(error, opened=False)
         finally:
             trace.close()
-        log.debug("POST %s -> %s", request.url, self._response.status_code)
+        log.debug("POST %s -> %s", shown_url(request.url), self._response.status_code)
 
 
 class AsyncResponseSource:
@@ -228,20 +251,40 @@ class AsyncResponseSource:
         except Exception as error:
             raise translate(error, opened=True)
 
-    async def drain(self) -> None:
+    async def drain(self) -> list[bytes]:
         """Read to the end of the body, briefly; see `Drain`."""
-        try:
+        rest: list[bytes] = []
+        left = _DRAIN_BYTES
+        # Slow or lost: the connection is closed instead of reused.
+        with suppress(TimeoutError, LLMKitError):
             async with asyncio.timeout(_DRAIN_SECONDS):
-                for _ in range(_DRAIN_READS):
-                    if await self.read() is END:
-                        return
-        except TimeoutError:
-            return  # the connection will be closed instead of reused
+                while left > 0 and (piece := await self.read()) is not END:
+                    rest.append(piece)
+                    left -= len(piece)
+        return rest
 
     async def aclose(self) -> None:
         """Give the connection up: back to the pool if the body was whole, else closed."""
         if self._response is not None:
             await self._response.aclose()
+
+
+def _close_failed_handshake() -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+    """
+    Make a ``trace`` that closes the socket of a TLS handshake that is cancelled.
+
+    httpcore does so when the handshake fails, but leaves it to the garbage collector otherwise.
+    """
+    stream: Any = None
+
+    async def trace(name: str, info: Mapping[str, Any]) -> None:
+        nonlocal stream
+        if name.endswith("connect_tcp.complete"):
+            stream = info["return_value"]
+        elif name.endswith("start_tls.failed") and stream is not None:
+            await stream.aclose()
+
+    return trace
 
 
 class AsyncHttpSource(AsyncResponseSource):
@@ -268,7 +311,7 @@ class AsyncHttpSource(AsyncResponseSource):
     async def _send(self, request: Request | None) -> None:
         assert request is not None  # noqa: S101  only a given response has been sent already
         options = _request_options(request, await self._key())
-        extensions = {"timeout": _TIMEOUT}
+        extensions = {"timeout": _TIMEOUT, "trace": _close_failed_handshake()}
         try:
             self._response = await self._client.send(
                 self._client.build_request(**options, extensions=extensions),
@@ -277,4 +320,4 @@ class AsyncHttpSource(AsyncResponseSource):
             )
         except Exception as error:
             raise translate(error, opened=False)
-        log.debug("POST %s -> %s", request.url, self._response.status_code)
+        log.debug("POST %s -> %s", shown_url(request.url), self._response.status_code)

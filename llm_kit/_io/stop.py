@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from llm_kit.errors import LLMKitError
 from llm_kit.types import Status
@@ -42,6 +43,8 @@ class StopSignal:
         self._lock = threading.RLock()
         self._wakes: list[Wake] = []
         self._retired = False
+        self.task_wait: TaskWait | None = None
+        """How the tasks are woken that wait for this stream; see `arun`."""
 
     def fire(
         self,
@@ -66,6 +69,11 @@ class StopSignal:
             for wake in self._wakes:
                 wake()
 
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for the stream any more: it was stopped, or has ended."""
+        return self.fired or self._retired
+
     def retire(self) -> bool:
         """
         End the stream's time: later stops are no-ops, and a call left behind is woken.
@@ -87,9 +95,11 @@ class StopSignal:
             Stopped: the stop has fired or the stream is over, there is nothing to wait for.
         """
         with self._lock:
-            if self.fired or self._retired:
-                raise Stopped
+            # Appended first: a signal handler may fire between any two lines here.
             self._wakes.append(wake)
+            if self.over:
+                self._wakes.remove(wake)
+                raise Stopped
 
     def leave(self, wake: Wake) -> None:
         """End the wait: from here on ``wake`` is not called any more."""
@@ -100,12 +110,16 @@ class StopSignal:
 
 # Whose wait this thread is in. Sockets that are tapped (see `tap`) ask this, so that a stop
 # finds the socket even if it is read deep inside somebody else's code.
-_waiting = threading.local()
+class _Waiting(threading.local):
+    stop: StopSignal | None = None
+
+
+_waiting = _Waiting()
 
 
 def current_stop() -> StopSignal | None:
     """Give the stop of the stream that this thread is waiting for."""
-    return getattr(_waiting, "stop", None)
+    return _waiting.stop
 
 
 def run(stop: StopSignal, call: Callable[[], T]) -> T:
@@ -117,7 +131,11 @@ def run(stop: StopSignal, call: Callable[[], T]) -> T:
     """
     if stop.fired:
         raise Stopped
-    outer = current_stop()
+    outer = _waiting.stop
+    wake: Wake | None = None
+    if outer is not None:  # this stream is read inside the iterable of another
+        wake = partial(_stop_inner, stop, outer)
+        outer.enter(wake)
     _waiting.stop = stop
     try:
         result = call()
@@ -127,9 +145,16 @@ def run(stop: StopSignal, call: Callable[[], T]) -> T:
         raise
     finally:
         _waiting.stop = outer
+        if outer is not None and wake is not None:
+            outer.leave(wake)
     if stop.fired:
         raise Stopped
     return result
+
+
+def _stop_inner(stop: StopSignal, outer: StopSignal) -> None:
+    # By a thread, so that nobody ever holds the locks of two stops.
+    threading.Thread(target=stop.fire, kwargs={"reason": outer.reason}, daemon=True).start()
 
 
 async def arun(stop: StopSignal, call: Callable[[], Awaitable[T]]) -> T:
@@ -142,46 +167,62 @@ async def arun(stop: StopSignal, call: Callable[[], Awaitable[T]]) -> T:
     Raises:
         Stopped: the stop fired before or during the call, whatever the call then did.
     """
-    loop = asyncio.get_running_loop()
+    wait = stop.task_wait
+    if wait is None:
+        wait = stop.task_wait = TaskWait()
+        stop.enter(wait.wake)
     task = asyncio.current_task()
     assert task is not None, "a stream is read in a task"  # noqa: S101  narrows the type
-    before = task.cancelling()
-    waiting, cancelled = True, False
-
-    def cancel() -> None:
-        # Runs in the loop, when the task is suspended: never while it is between two awaits,
-        # where a cancellation could outlive the wait.
-        nonlocal cancelled
-        if waiting:
-            cancelled = True
-            task.cancel()
-
-    def wake() -> None:
-        try:
-            loop.call_soon_threadsafe(cancel)
-        except RuntimeError:  # the loop is closed: nobody is waiting any more
-            return
-
-    stop.enter(wake)
+    # A cancellation that is requested but not yet delivered is still to come: it is not ours.
+    before = task.cancelling() - getattr(task, "_must_cancel", False)
+    wait.before = before
     try:
+        wait.task = task
+        if stop.fired:  # asked when `wake` knows the task: one of the two notices a stop
+            raise Stopped
         result = await call()
     except asyncio.CancelledError:
-        waiting = False
-        if cancelled:
-            cancelled = False
+        wait.task = None
+        if wait.cancelled:
+            wait.cancelled = False
             if task.uncancel() <= before:
                 raise Stopped from None
         raise
     except Exception:
-        waiting = False
         if stop.fired:
             raise Stopped from None
         raise
     finally:
-        waiting = False
-        stop.leave(wake)
-        if cancelled:  # an item or an error won the race
+        wait.task = None
+        if wait.cancelled:  # an item or an error won the race
             task.uncancel()
     if stop.fired:
         raise Stopped
     return result
+
+
+class TaskWait:
+    """The wait of whichever task is reading a stream; one for all of its reads."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[Any] | None = None
+        self.before = 0
+        self.cancelled = False
+
+    def wake(self) -> None:
+        """Cancel the task, if it is waiting; from any thread."""
+        task = self.task
+        if task is not None:
+            try:
+                task.get_loop().call_soon_threadsafe(self._cancel)
+            except RuntimeError:  # the loop is closed: nobody is waiting any more
+                return
+
+    def _cancel(self) -> None:
+        # Runs in the loop, when the task is suspended: never while it is between two awaits,
+        # where a cancellation could outlive the wait.
+        # If somebody else has cancelled the task, a second cancellation would only break into
+        # the cleanup that is under way.
+        if self.task is not None and self.task.cancelling() <= self.before:
+            self.cancelled = True
+            self.task.cancel()

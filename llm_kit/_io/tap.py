@@ -83,6 +83,14 @@ def _wakeable(transfer: Callable[..., Any], shut_down: Callable[[], None]) -> Ca
     return wakeable
 
 
+# httpcore's names for what must not begin any more after a stop.
+_BEGINNINGS = (
+    "connect_tcp.started",
+    "connect_unix_socket.started",
+    "send_request_headers.started",
+)
+
+
 class OpeningTrace:
     """
     Makes a connection wakeable while it is being made: the ``trace`` extension of httpcore.
@@ -98,7 +106,9 @@ class OpeningTrace:
 
     def __call__(self, name: str, info: Mapping[str, Any]) -> None:
         """Follow the connection from its TCP handshake to the first byte sent."""
-        if name.endswith("connect_tcp.complete"):
+        if name.endswith(_BEGINNINGS) and self._stop.over:
+            raise Stopped  # after a wait for the pool, or in a retry of the client's own
+        if name.endswith(("connect_tcp.complete", "connect_unix_socket.complete")):
             self._stream = info["return_value"]
             _tap_stream(self._stream)
         elif name.endswith("start_tls.started") and self._stream is not None:

@@ -66,7 +66,8 @@ class OpenAIDialect:
             if not isinstance(choices, list):
                 raise wrong_type("choices", choices, "a list")
             for position, choice in enumerate(choices):
-                if not isinstance(choice, Mapping):
+                # A dict first, here and below: asking an abstract class takes its time.
+                if type(choice) is not dict and not isinstance(choice, Mapping):
                     raise wrong_type(f"choices[{position}]", choice, "an object")
                 delta = choice.get("delta")
                 if delta is None and not self._began:
@@ -81,7 +82,8 @@ class OpenAIDialect:
                     failure = api_error(choice["error"])
         elif usage is not None:
             out.append(_chunk(payload, 0, _NOTHING, None, usage, raw))
-        _raise_reported(payload, failure)
+        if failure is not None or "error" in payload or "choices" not in payload:
+            _raise_reported(payload, failure)
 
     def read_whole(self, payload: Mapping[str, Any], out: ChunkSink) -> None:
         """Turn the answer of a server that did not stream into chunks; see `Dialect`."""
@@ -131,7 +133,7 @@ def _chunk(
         raw,
     )
     if delta:
-        if not isinstance(delta, Mapping):
+        if type(delta) is not dict and not isinstance(delta, Mapping):
             raise wrong_type(f"choices[{position}].delta", delta, "an object")
         content = delta.get("content")
         if type(content) is str:

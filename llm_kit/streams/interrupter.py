@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from functools import partial
 from typing import Any, overload
 from weakref import WeakSet
 
 from llm_kit._core.accumulator import Accumulator
+from llm_kit._io.sigint import first_sigint_calls
 from llm_kit._io.stop import StopSignal
 from llm_kit.errors import StreamInterrupted
 from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
@@ -74,8 +74,8 @@ class StreamInterrupter:
         with self._lock:
             self._last = wrapped._pipeline.accumulator
             self._stops.add(stop)
-            if self._fired:
-                self._fire(stop)
+        if self._fired:
+            self._fire(stop)
         return wrapped
 
     def interrupt(self, reason: str = "") -> None:
@@ -91,8 +91,11 @@ class StreamInterrupter:
             if self._fired:
                 return
             self._fired, self._reason = True, reason
-            for stop in list(self._stops):
-                self._fire(stop)
+            stops = list(self._stops)
+        # Not under the lock: the main thread may be inside a stop's own lock when a signal
+        # handler brings it here, while another thread would hold this one and want that one.
+        for stop in stops:
+            self._fire(stop)
 
     def _fire(self, stop: StopSignal) -> None:
         error = None
@@ -133,19 +136,5 @@ class StreamInterrupter:
         Raises:
             RuntimeError: not in the main thread, the only one that gets signals.
         """
-        if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError(
-                "on_sigint() works in the main thread only, where Python handles signals;"
-                " call interrupt() from elsewhere"
-            )
-
-        def on_signal(_number: int, _frame: FrameType | None) -> None:
-            if self._fired:
-                raise KeyboardInterrupt
-            self.interrupt("Ctrl-C")
-
-        previous = signal.signal(signal.SIGINT, on_signal)
-        try:
+        with first_sigint_calls(partial(self.interrupt, "Ctrl-C")):
             yield self
-        finally:
-            signal.signal(signal.SIGINT, previous)

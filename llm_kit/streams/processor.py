@@ -62,6 +62,7 @@ class StreamProcessor:
     def wrap(self, stream: Any) -> ChatStream | AsyncChatStream:
         """Take every chunk of a stream while passing it on; see `normalize` for what it may be."""
         wrapped: ChatStream | AsyncChatStream = normalize(stream)
+        self._total.origin = wrapped._pipeline.accumulator
         wrapped.add_stage(self._total)
         return wrapped
 
@@ -100,11 +101,10 @@ class StreamProcessor:
             index: which tool call of the first choice, in order of appearance.
 
         Returns:
-            A live value (usually a dict): read it, don't change or keep it. None while
-            nothing is known. A string that is still being written is there as far as it goes.
+            A live value (usually a dict): read it, in one thread, don't change or keep it. None
+            while nothing is known. A string that is still being written is there as far as it goes.
         """
-        parser = self._total.call_parser(index)
-        return None if parser is None else parser.value
+        return self._total.partial_arguments(index)
 
     def get_result(self, index: int = 0) -> StreamResult:
         """

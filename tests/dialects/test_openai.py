@@ -383,7 +383,7 @@ def test_errors_in_every_shape(payload, message, code, kind, status):
         kind,
         status,
     )
-    assert str(error) == message
+    assert message in str(error)
 
 
 @pytest.mark.parametrize("where", ["around", "choice"])

@@ -1,0 +1,51 @@
+"""URLs: checked, put together, and shown without what may be secret in them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+
+def checked_url(url: object) -> str:
+    """
+    Refuse what can't be the base of an API.
+
+    Raises:
+        TypeError, ValueError: saying what to write instead.
+    """
+    if url is None:
+        raise ValueError(
+            'no base_url: write LLMClient(base_url="http://localhost:8000/v1"), or set'
+            " LLM_KIT_BASE_URL or OPENAI_BASE_URL"
+        )
+    if not isinstance(url, str):
+        raise TypeError(f"base_url must be a string, not {type(url).__name__}")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(
+            f"base_url {shown_url(url)!r} must begin with http:// or https:// and name a host,"
+            ' like "http://localhost:8000/v1"'
+        )
+    return url
+
+
+def shown_url(url: str) -> str:
+    """
+    Leave out what may be secret: user, password and query.
+
+    >>> shown_url("https://me:secret@host/v1?key=secret")
+    'https://host/v1'
+    """
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def joined_url(base_url: str, path: str) -> str:
+    """
+    Add the API's path, before a query if there is one (Azure's ``?api-version=``).
+
+    >>> joined_url("https://host/v1/?api-version=1", "/chat/completions")
+    'https://host/v1/chat/completions?api-version=1'
+    """
+    parts = urlsplit(base_url)
+    whole = parts.path.rstrip("/")
+    return urlunsplit(parts._replace(path=whole if whole.endswith(path) else whole + path))

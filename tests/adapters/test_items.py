@@ -1,0 +1,167 @@
+"""Items of any kind, told by what they are, to chunks."""
+
+import json
+from types import MappingProxyType
+
+import pytest
+from openai.types.chat import ChatCompletionChunk
+
+from llm_kit import Chunk, Limits, StreamAPIError, StreamProtocolError
+from llm_kit.adapters.items import ItemDecoder
+
+FINISHED = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
+LINE = f"data: {json.dumps(FINISHED)}"
+BODY = f"{LINE}\n\ndata: [DONE]\n\n".encode()
+
+
+def model_of(payload):
+    """An object of the openai SDK, built as the SDK builds it: without validation."""
+    return ChatCompletionChunk.construct(**payload)
+
+
+def read(*items, dialect=None, **settings):
+    """The decoder after these items, and their chunks."""
+    decoder, chunks = ItemDecoder(dialect, **settings), []
+    for item in items:
+        decoder.feed(item, chunks)
+    decoder.flush(chunks)
+    return decoder, chunks
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        [Chunk("Hi", finish_reason="stop")],
+        [FINISHED],
+        [MappingProxyType(FINISHED)],
+        [model_of(FINISHED)],
+        [BODY],
+        [bytearray(BODY)],
+        [memoryview(BODY)],
+        [BODY[at : at + 1] for at in range(len(BODY))],
+        BODY.splitlines(keepends=True),
+        ["Hi", Chunk(finish_reason="stop")],
+    ],
+    ids=[
+        "chunk",
+        "dict",
+        "mapping",
+        "model",
+        "bytes",
+        "bytearray",
+        "memoryview",
+        "single bytes",
+        "lines",
+        "text",
+    ],
+)
+def test_the_same_answer_in_every_kind_of_item(items):
+    decoder, chunks = read(*items)
+    assert "".join(chunk.delta for chunk in chunks) == "Hi"
+    assert [chunk.finish_reason for chunk in chunks if chunk.is_done] == ["stop"]
+    assert decoder.quirks == set()
+    assert not decoder.ends_by_exhaustion
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n", "\r"])
+def test_with_a_dialect_named_text_is_lines(ending):
+    lines = [": hello", LINE, "", "data: [DONE]", ""]
+    decoder, chunks = read(*(line + ending for line in lines), dialect="openai")
+    assert [chunk.delta for chunk in chunks] == ["Hi"]
+    assert decoder.done
+
+
+def test_text_says_nothing_of_its_end():
+    decoder, chunks = read("data: ", "Hello\n")
+    assert "".join(chunk.delta for chunk in chunks) == "data: Hello\n"
+    assert decoder.ends_by_exhaustion
+    assert not decoder.done
+
+
+@pytest.mark.parametrize(
+    "items", [[], ["Hi", {"choices": []}], [{"choices": []}, "Hi"], [b""], [Chunk("x")]]
+)
+def test_whatever_else_must_say_that_it_is_whole(items):
+    assert not read(*items)[0].ends_by_exhaustion
+
+
+def test_subclasses_count():
+    class Text(str):
+        __slots__ = ()
+
+    class Piece(Chunk):
+        pass
+
+    _, chunks = read(Text("a"), Piece("b"))
+    assert [chunk.delta for chunk in chunks] == ["a", "b"]
+
+
+def test_a_chunk_passes_as_it_is():
+    chunk = Chunk("x")
+    _, (same,) = read(chunk)
+    assert same is chunk
+
+
+def test_raw_is_the_item():
+    model = model_of(FINISHED)
+    _, chunks = read(FINISHED, model)
+    assert chunks[0].raw is FINISHED
+    assert chunks[1].raw is model
+
+
+def test_what_an_sdk_adds_stays_absent():
+    class Model:
+        def model_dump(self, *, exclude_unset, warnings):
+            assert exclude_unset
+            assert not warnings
+            return FINISHED
+
+    _, (chunk,) = read(Model())
+    assert chunk.role is None
+    assert chunk.usage is None
+
+
+def test_models_of_doubtful_types_are_read():
+    payload = {**FINISHED, "created": "never", "service_tier": 5}
+    _, (chunk,) = read(model_of(payload))
+    assert (chunk.delta, chunk.created) == ("Hi", None)
+
+
+class Stranger:
+    """Nothing that a stream consists of."""
+
+
+@pytest.mark.parametrize("item", [None, 5, 1.5, object(), [FINISHED], (b"x",), Stranger()])
+def test_an_item_of_no_known_kind_is_named(item):
+    with pytest.raises(StreamProtocolError, match=f"can't read a .*{type(item).__name__}"):
+        read(item)
+
+
+@pytest.mark.parametrize("dialect", ["klingon", "OpenAI"])
+def test_an_unknown_dialect(dialect):
+    with pytest.raises(ValueError, match="unknown dialect"):
+        ItemDecoder(dialect)
+
+
+@pytest.mark.parametrize("error", [{"error": {"message": "m"}}, b'data: {"error": "m"}\n\n'])
+def test_an_item_may_report_an_error(error):
+    with pytest.raises(StreamAPIError, match="m"):
+        read(error)
+
+
+def test_a_broken_item_can_be_skipped():
+    with pytest.raises(StreamProtocolError):
+        read({"choices": 5})
+    decoder, chunks = read({"choices": 5}, FINISHED, on_malformed="skip")
+    assert [chunk.delta for chunk in chunks] == ["Hi"]
+    assert decoder.quirks == {"malformed_event_skipped"}
+
+
+def test_limits_hold_for_bytes():
+    with pytest.raises(StreamProtocolError, match="response="):
+        read(BODY, limits=Limits(response=10))
+
+
+def test_a_last_line_without_its_end_is_read():
+    _, chunks = read(LINE.encode())
+    assert [chunk.delta for chunk in chunks] == ["Hi"]
