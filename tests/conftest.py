@@ -6,6 +6,7 @@ import json
 import pathlib
 
 import pytest
+from loopback import TLS
 
 from llm_kit import AsyncLLMClient, LLMClient
 from llm_kit.testing import FakeServer
@@ -35,6 +36,12 @@ def sse_cases(pytestconfig):
     if not path:
         pytest.skip("needs --sse-cases FILE, data that is not part of this project")
     return json.loads(pathlib.Path(path).read_text("utf-8"))["cases"]
+
+
+@pytest.fixture(scope="session")
+def tls():
+    """A certificate authority of the tests' own, and the contexts that know it."""
+    return TLS()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,168 @@
+"""The background thread: calls are left behind, cleaned up after, and never doubled."""
+
+import contextvars
+import threading
+import weakref
+
+import pytest
+from loopback import PATIENCE, wait_until
+
+from llm_kit._io.background import Background
+from llm_kit._io.stop import Stopped, StopSignal, current_stop
+
+
+@pytest.fixture
+def stop():
+    return StopSignal()
+
+
+@pytest.fixture
+def background(stop):
+    made = Background(stop)
+    yield made
+    made.end()
+
+
+def test_makes_calls_on_one_thread_of_its_own(background):
+    threads = {background.call(threading.current_thread) for _ in range(5)}
+    assert len(threads) == 1
+    assert threads != {threading.current_thread()}
+    assert threads.pop().daemon
+
+
+def test_calls_see_the_callers_context_and_stop(background, stop):
+    variable = contextvars.ContextVar("variable")
+    variable.set("set")
+    assert background.call(variable.get) == "set"
+    assert background.call(current_stop) is stop
+
+
+def test_raises_what_the_call_raises(background):
+    with pytest.raises(ZeroDivisionError):
+        background.call(lambda: 1 / 0)
+    assert background.call(lambda: 1) == 1
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_raises_even_what_is_no_exception(background, error):
+    def call():
+        raise error
+
+    with pytest.raises(error):
+        background.call(call)
+
+
+class Blocked:
+    """A call that blocks until it is told, and notes its end."""
+
+    def __init__(self):
+        self.began, self.go_on, self.ended = (threading.Event() for _ in range(3))
+
+    def __call__(self):
+        self.began.set()
+        self.go_on.wait(PATIENCE)
+        self.ended.set()
+        return "late"
+
+
+@pytest.mark.parametrize("how", ["fire", "retire"])
+def test_the_caller_leaves_a_blocked_call_behind(background, stop, how):
+    blocked, cleaned = Blocked(), threading.Event()
+
+    def press():
+        blocked.began.wait(PATIENCE)
+        getattr(stop, how)()
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    with pytest.raises(Stopped):
+        background.call(blocked)
+    presser.join()
+    thread = background._thread
+    background.end(cleaned.set)  # at once: the call is still under way
+    assert not blocked.ended.is_set()
+    assert not cleaned.is_set()
+    blocked.go_on.set()
+    assert cleaned.wait(PATIENCE)
+    assert blocked.ended.is_set()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_no_call_is_made_after_a_stop(background, stop):
+    stop.fire()
+    with pytest.raises(Stopped):
+        background.call(pytest.fail)
+    assert background._thread is None
+
+
+def test_the_call_and_the_stop_at_the_same_moment(stop):
+    # Whichever is first, the caller is stopped, and the cleanup comes after the call.
+    for _ in range(200):
+        stop, order = StopSignal(), []
+        background = Background(stop)
+
+        def call(stop=stop, order=order):
+            stop.fire()
+            order.append("call")
+
+        with pytest.raises(Stopped):
+            background.call(call)
+        done = threading.Event()
+        background.end(lambda order=order, done=done: (order.append("cleanup"), done.set()))
+        assert done.wait(PATIENCE)
+        assert order == ["call", "cleanup"]
+
+
+def test_the_end_waits_for_the_cleanup_which_the_thread_does(background):
+    threads = [background.call(threading.current_thread)]
+    background.end(lambda: threads.append(threading.current_thread()))
+    assert threads[0] is threads[1]
+    assert not threads[0].is_alive()
+
+
+def test_the_end_without_a_thread_cleans_up_in_place(background):
+    threads = []
+    background.end(lambda: threads.append(threading.current_thread()))
+    assert threads == [threading.current_thread()]
+    background.end()
+
+
+def test_a_thread_that_cannot_be_started(background, monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start"):
+        background.call(pytest.fail)
+    cleaned = []
+    background.end(lambda: cleaned.append(True))
+    assert cleaned == [True]
+
+
+def test_the_thread_keeps_no_result_alive(background):
+    class Result:
+        pass
+
+    result = weakref.ref(background.call(Result))
+    assert wait_until(lambda: result() is None)
+
+
+def test_a_keyboard_interrupt_in_the_caller_leaves_the_call_behind(background, stop):
+    blocked, cleaned = Blocked(), threading.Event()
+
+    class Queue:
+        def get(self):
+            blocked.began.wait(PATIENCE)
+            raise KeyboardInterrupt
+
+        def put(self, outcome):
+            pass
+
+    background._outcomes = Queue()
+    with pytest.raises(KeyboardInterrupt):
+        background.call(blocked)
+    assert stop._wakes == []
+    background.end(cleaned.set)
+    blocked.go_on.set()
+    assert cleaned.wait(PATIENCE)

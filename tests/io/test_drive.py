@@ -1,0 +1,393 @@
+"""The drivers: turns, ends, callbacks and errors, in both colours alike."""
+
+import asyncio
+import gc
+import logging
+import threading
+
+import pytest
+from loopback import PATIENCE, Reader, wait_until
+
+from llm_kit import (
+    AsyncLLMClient,
+    StreamCollector,
+    StreamInterrupter,
+    StreamTruncatedError,
+    normalize,
+)
+from llm_kit._core.secrets import Secrets
+from llm_kit._io.stop import StopSignal
+from llm_kit.testing import FakeServer, Reply
+
+TEXT = Reply.text("one two three")
+STALLED = TEXT.stall(after=3)
+
+
+class Stage:
+    """A stage that notes its ends and may fail."""
+
+    def __init__(self, error=None):
+        self.ends = []
+        self.error = error
+
+    def feed(self, chunk, now):
+        return None
+
+    def flush(self, status):
+        self.ends.append(status)
+        if self.error is not None:
+            raise self.error
+
+
+def staged(colour, source, error=None):
+    stream, stage = normalize(source), Stage(error)
+    stream.add_stage(stage)
+    return stream, stage
+
+
+def test_flush_comes_once_at_the_end(colour):
+    stream, stage = staged(colour, colour.source(["a", "b"]))
+    colour.read(stream)
+    assert stage.ends == ["complete"]
+    colour.close(stream)
+    colour.read(stream)
+    assert stage.ends == ["complete"]
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_flush_comes_once_on_close(colour, started):
+    stream, stage = staged(colour, colour.source(["a", "b"]))
+    if started:
+        next(colour.each(stream))
+    colour.close(stream)
+    colour.close(stream)
+    assert stage.ends == ["interrupted"]
+    assert colour.read(stream) == []
+
+
+def test_a_stages_error_comes_out_and_the_source_is_closed(colour):
+    with FakeServer(STALLED) as server:
+        stream = colour.stream(server)
+        stage = Stage(ValueError("stage"))
+        stream.add_stage(stage)
+        next(colour.each(stream))
+        with pytest.raises(ValueError, match="stage"):
+            colour.close(stream)
+        assert server.requests[0].closed.wait(PATIENCE)
+
+
+def test_an_error_is_raised_once_with_its_partial(colour):
+    stream, stage = staged(colour, colour.source(["a", ValueError("mine")]))
+    error, _ = colour.fail(stream, ValueError)
+    assert error.partial.content == "a"
+    assert stage.ends == ["error"]
+    assert colour.read(stream) == []
+
+
+def test_an_error_with_slots_is_raised_without_a_partial(colour):
+    class Slotted(Exception):
+        __slots__ = ()
+
+        def __setattr__(self, name, value):
+            if name == "partial":
+                raise AttributeError(name)
+            super().__setattr__(name, value)
+
+    stream, _ = staged(colour, colour.source(["a", Slotted()]))
+    colour.fail(stream, Slotted)
+    assert stream.result.content == "a"
+
+
+def test_two_readers_at_once_are_refused(colour):
+    release = threading.Event()
+
+    def source():
+        release.wait(PATIENCE)
+        yield "a"
+
+    async def asource():
+        await asyncio.to_thread(release.wait, PATIENCE)
+        yield "a"
+
+    if colour.is_async:
+
+        async def main():
+            stream = normalize(asource())
+            first = asyncio.create_task(anext(stream))
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="read by another"):
+                await anext(stream)
+            release.set()
+            assert (await first).delta == "a"
+            await stream.aclose()
+
+        colour.run(main())
+        return
+    stream = normalize(source())
+    first = threading.Thread(target=lambda: next(stream))
+    first.start()
+    assert wait_until(stream._turning.locked)
+    with pytest.raises(RuntimeError, match="read by another"):
+        next(stream)
+    release.set()
+    first.join(PATIENCE)
+    assert [chunk.delta for chunk in stream] == []
+    assert stream.result.content == "a"
+
+
+def test_close_while_another_reads_ends_that_ones_loop(colour):
+    with FakeServer(STALLED) as server:
+        stream = colour.stream(server)
+        if colour.is_async:
+
+            async def main():
+                reading = asyncio.create_task(_read(stream))
+                await asyncio.to_thread(wait_until, lambda: stream.result.chunk_count == 3)
+                await stream.aclose()
+                return await asyncio.wait_for(reading, PATIENCE)
+
+            chunks = colour.run(main())
+        else:
+            reader = Reader(colour, stream)
+            reader.wait_for_chunks(3)
+            assert wait_until(stream._turning.locked)
+            stream.close()
+            chunks = reader.wait().chunks
+        assert server.requests[0].closed.wait(PATIENCE)
+    assert len(chunks) == 3
+    assert stream.result.status == "interrupted"
+
+
+async def _read(stream):
+    return [chunk async for chunk in stream]
+
+
+@pytest.mark.parametrize(("count", "status"), [(2, "interrupted"), (5, "complete")])
+def test_an_interrupt_between_two_reads(colour, count, status):
+    with FakeServer(Reply.text("one two three", per_write=99)) as server:
+        stream = colour.stream(server)
+        chunks = colour.each(stream)
+        for _ in range(count):
+            next(chunks)
+        stream.interrupt()
+        assert list(chunks) == []  # although more had arrived
+    assert stream.result.status == status
+
+
+# Callbacks
+
+
+def test_async_callbacks_are_awaited_in_order(colour):
+    seen = []
+    collected = StreamCollector.collect(
+        colour.source(["a", "b"]),
+        on_delta=colour.wrap_function(seen.append),
+        on_done=colour.wrap_function(lambda result: seen.append(result.status)),
+    )
+    for chunk in colour.each(collected):
+        assert seen[-1] == chunk.delta
+    assert seen == ["a", "b", "complete"]
+
+
+def test_an_async_callback_over_a_sync_stream_is_refused():
+    async def callback(_):
+        raise AssertionError
+
+    stream = StreamCollector.collect(["a"], on_delta=callback)
+    with pytest.raises(TypeError, match="async stream"):
+        list(stream)
+    done = StreamCollector.collect(["a"], on_done=callback)
+    with pytest.raises(TypeError, match="async stream"):
+        list(done)
+
+
+def test_a_callbacks_error_ends_the_stream(colour):
+    with FakeServer(STALLED) as server:
+
+        def fail(text):
+            raise ValueError("callback")
+
+        stream = StreamCollector.collect(colour.stream(server), on_delta=colour.wrap_function(fail))
+        error, _ = colour.fail(stream, ValueError)
+        assert str(error) == "callback"
+        assert server.requests[0].closed.wait(PATIENCE)
+    assert stream.result.status == "interrupted"
+
+
+# Opening
+
+
+def test_open_goes_as_far_as_the_head(colour):
+    with FakeServer(TEXT.stall(after=0)) as server:
+        stream = colour.stream(server)
+        assert colour.open(stream) is stream
+        assert stream.response.status_code == 200
+        colour.close(stream)
+        assert server.requests[0].closed.wait(PATIENCE)
+
+
+def test_open_of_a_plain_iterable_reads_nothing(colour):
+    stream = normalize(colour.source([ValueError("read")]))
+    colour.open(stream)
+    colour.close(stream)
+
+
+def test_open_raises_what_the_head_says(colour):
+    with FakeServer(Reply.error(401, "bad key")) as server:
+        stream = colour.stream(server)
+        with pytest.raises(Exception, match="bad key"):
+            colour.open(stream)
+        assert stream.result.status == "error"
+
+
+def test_open_of_an_interrupted_stream_gives_an_empty_one(colour):
+    with FakeServer(TEXT) as server:
+        stream = colour.stream(server)
+        stream.interrupt()
+        colour.open(stream)
+        assert colour.read(stream) == []
+        assert server.connections == 0
+
+
+def test_open_is_interrupted_before_the_head(colour):
+    with FakeServer(TEXT.hang()) as server:
+        stream = colour.stream(server)
+
+        def press():
+            server.wait_for_request()
+            stream.interrupt()
+
+        presser = threading.Thread(target=press)
+        presser.start()
+        colour.open(stream)
+        presser.join()
+        assert server.requests[0].closed.wait(PATIENCE)
+        assert colour.read(stream) == []
+
+
+# Garbage collection
+
+
+def test_a_dropped_stream_gives_its_connection_up(colour):
+    with FakeServer(STALLED) as server:
+        stage = Stage()
+        stream = colour.stream(server)
+        stream.add_stage(stage)
+        next(colour.each(stream))
+        del stream
+        gc.collect()
+        colour.run(asyncio.sleep(0.01) if colour.is_async else None)
+        assert server.requests[0].closed.wait(PATIENCE)
+    assert stage.ends == ["interrupted"]
+
+
+def test_a_stream_that_was_never_started_is_dropped_silently(colour):
+    with FakeServer(TEXT) as server:
+        stage = Stage()
+        colour.stream(server).add_stage(stage)
+        gc.collect()
+        assert server.connections == 0
+    assert stage.ends == []
+
+
+def test_a_dropped_streams_callbacks_are_given_up(colour):
+    seen = []
+
+    async def done(result):
+        seen.append(result)
+
+    callback = done if colour.is_async else seen.append
+    with FakeServer(STALLED) as server:
+        stream = StreamCollector.collect(colour.stream(server), on_done=callback)
+        next(colour.each(stream))
+        del stream
+        gc.collect()  # without a warning of a coroutine that was never awaited
+        colour.run(asyncio.sleep(0.01) if colour.is_async else None)
+        assert server.requests[0].closed.wait(PATIENCE)
+    assert len(seen) == (0 if colour.is_async else 1)
+
+
+def test_awaitables_that_are_no_coroutines_are_given_up_too():
+    class Later:
+        def __await__(self):
+            raise AssertionError
+
+    with pytest.raises(TypeError, match="async stream"):
+        list(StreamCollector.collect(["a"], on_delta=lambda text: Later()))
+
+
+def test_a_stream_dropped_when_its_loop_is_gone():
+    streams = []
+
+    class Items:  # no async generator: the loop would close that itself
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            return "a"
+
+    async def main():
+        streams.append(normalize(Items()))
+        await anext(streams[0])
+
+    asyncio.run(main())
+    streams.clear()
+    gc.collect()
+
+
+def test_a_stream_that_could_not_be_made_has_nothing_to_give_up(colour):
+    made = normalize(colour.source([]))
+
+    class Steps:
+        def send(self, value):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        type(made)(None, Steps(), made._pipeline, StopSignal(), Secrets())
+    gc.collect()
+
+
+# Ends that come from outside
+
+
+def test_a_keyboard_interrupt_keeps_the_partial(colour):
+    with FakeServer(STALLED) as server:
+
+        def press(text):
+            if text == "one":
+                raise KeyboardInterrupt
+
+        stream = StreamCollector.collect(colour.stream(server), on_delta=press)
+        with pytest.raises(KeyboardInterrupt):
+            colour.read(stream)
+        colour.run(asyncio.sleep(0.01) if colour.is_async else None)
+        assert server.requests[0].closed.wait(PATIENCE)
+    assert stream.result.status == "interrupted"
+
+
+def test_a_lost_connection_is_told_with_what_came(colour):
+    with FakeServer(TEXT.cut(at=400)) as server:
+        interrupter = StreamInterrupter()
+        error, chunks = colour.fail(interrupter.wrap(colour.stream(server)), StreamTruncatedError)
+    interrupter.interrupt()
+    assert error.partial.status == "truncated"
+    assert error.partial.chunk_count == len(chunks)
+    assert interrupter.result.status == "truncated"
+
+
+def test_a_late_close_of_a_dropped_stream_is_not_lost(caplog):
+    # The task that closes it is held until it is done.
+    with FakeServer(STALLED) as server, caplog.at_level(logging.ERROR):
+
+        async def main():
+            async with AsyncLLMClient(base_url=server.base_url, model="m") as client:
+                stream = client.chat_stream([{"role": "user", "content": "Hi"}])
+                await anext(stream)
+                del stream
+                gc.collect()
+                await asyncio.sleep(0)
+                gc.collect()
+                assert await asyncio.to_thread(server.requests[0].closed.wait, PATIENCE)
+
+        asyncio.run(main())
+    assert caplog.records == []

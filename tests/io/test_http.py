@@ -1,0 +1,295 @@
+"""Requests and answers over real sockets: heads, bodies, errors, drains, reuse."""
+
+import asyncio
+import gzip
+import threading
+import time
+
+import httpx
+import httpx2
+import pytest
+from loopback import PATIENCE, ScriptedSocket, wait_until
+
+from llm_kit import (
+    APIConnectionError,
+    APIStatusError,
+    StreamInterrupter,
+    StreamProtocolError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+    normalize,
+)
+from llm_kit._io import http as http_module
+from llm_kit._io.http import new_async_client, new_client
+from llm_kit.testing import Comments, FakeServer, Pause, Reply, Stall
+
+MESSAGES = [{"role": "user", "content": "Hello"}]
+TEXT = Reply.text("one two three")
+
+
+def http_of(colour, package=httpx, **options):
+    made = package.AsyncClient if colour.is_async else package.Client
+    return made(trust_env=False, timeout=30, **options)
+
+
+def test_new_clients_have_as_many_connections_as_streams(colour):
+    client = new_async_client() if colour.is_async else new_client()
+    pool = client._transport._pool
+    assert pool._max_connections > 10_000
+    colour.close(client)
+
+
+def test_the_request(colour):
+    with FakeServer(TEXT) as server:
+        stream = colour.stream(server, extra_headers={"X-Mine": "1"})
+        colour.read(stream)
+        received = server.requests[0]
+    assert received.method == "POST"
+    assert received.path == "/v1/chat/completions"
+    assert received.headers["accept"] == "text/event-stream"
+    assert received.headers["accept-encoding"] == "identity"
+    assert received.headers["content-type"] == "application/json"
+    assert received.headers["authorization"] == "Bearer sk-test-key-123"
+    assert received.headers["x-mine"] == "1"
+
+
+@pytest.mark.parametrize("name", ["x-request-id", "request-id", "x-generation-id", "cf-ray"])
+def test_the_head(colour, name):
+    with FakeServer(TEXT.with_headers({name: "r-1"})) as server:
+        stream = colour.stream(server)
+        assert stream.response is None
+        colour.open(stream)
+        assert stream.response.status_code == 200
+        assert stream.response.request_id == "r-1"
+        assert stream.response.headers["content-type"] == "text/event-stream"
+        colour.close(stream)
+
+
+def test_auth(colour):
+    with FakeServer(TEXT) as server:
+        client = colour.client(server, api_key="", auth=httpx.BasicAuth("user", "password"))
+        colour.read(client.chat_stream(MESSAGES))
+        assert server.requests[0].headers["authorization"].startswith("Basic ")
+
+
+def test_an_error_comes_with_its_body(colour):
+    with FakeServer(Reply.error(400, "bad model"), TEXT) as server:
+        client = colour.client(server)
+        error, _ = colour.fail(client.chat_stream(MESSAGES), APIStatusError)
+        assert "bad model" in str(error)
+        colour.read(client.chat_stream(MESSAGES))
+        assert server.connections == 1
+
+
+def test_an_errors_body_is_read_to_a_limit(colour):
+    page = Reply.raw(b"x" * 1_000_000, sizes=[65536] * 15, content_type="text/plain")
+    reply = Reply((*page.steps, Stall()), status=500)
+    with FakeServer(reply) as server:
+        error, _ = colour.fail(colour.stream(server), APIStatusError)
+        assert error.status_code == 500
+        assert server.requests[0].closed.wait(PATIENCE)
+
+
+def test_an_interrupt_while_an_error_is_read(colour):
+    reply = Reply((b"sorry", Stall()), status=500)
+    with FakeServer(reply) as server:
+        interrupter = StreamInterrupter()
+        stream = interrupter.wrap(colour.stream(server))
+
+        def press():
+            received = server.wait_for_request()
+            assert wait_until(lambda: received.events_sent)
+            interrupter.interrupt()
+
+        presser = threading.Thread(target=press)
+        presser.start()
+        assert colour.read(stream) == []
+        presser.join()
+        assert server.requests[0].closed.wait(PATIENCE)
+    assert stream.result.status == "interrupted"
+
+
+def test_a_server_that_refuses_stream_options_is_asked_again(colour):
+    with FakeServer(Reply.error(400, "unknown field stream_options"), TEXT) as server:
+        stream = colour.stream(server)
+        colour.read(stream)
+        assert stream.result.status == "complete"
+        assert ["stream_options" in received.json for received in server.requests] == [True, False]
+        assert server.connections == 1
+
+
+def test_an_encoded_body_is_decoded(colour):
+    with FakeServer(TEXT) as server:
+        plain = b"".join(TEXT.steps_for({}))
+    packed = Reply.raw(gzip.compress(plain)).with_headers({"content-encoding": "gzip"})
+    with FakeServer(packed) as server:
+        stream = colour.stream(server)
+        colour.read(stream)
+    assert stream.result.content == "one two three"
+    broken = Reply.raw(b"no gzip").with_headers({"content-encoding": "gzip"})
+    with FakeServer(broken) as server:
+        colour.fail(colour.stream(server), StreamProtocolError)
+
+
+@pytest.mark.parametrize("package", [httpx, httpx2], ids=["httpx", "httpx2"])
+def test_an_opened_response(colour, package):
+    with FakeServer(TEXT, Reply.error(404, "no such model")) as server:
+        http = http_of(colour, package)
+        url = server.base_url + "/chat/completions"
+
+        def opened():
+            request = http.build_request("POST", url, json={})
+            return colour.run(http.send(request, stream=True))
+
+        stream = normalize(opened())
+        colour.read(StreamInterrupter().wrap(stream))
+        assert stream.result.content == "one two three"
+        assert stream.response.status_code == 200
+        error, _ = colour.fail(normalize(opened()), APIStatusError)
+        assert error.status_code == 404
+        colour.close(http)
+        assert server.connections == 1
+
+
+def test_a_connection_that_is_refused(colour):
+    with FakeServer(TEXT) as server:
+        base_url = server.base_url
+    error, _ = colour.fail(colour.stream(base_url), APIConnectionError)
+    assert "base_url" in str(error)
+
+
+@pytest.mark.parametrize("kind", ["cut", "reset"])
+def test_a_connection_that_is_lost(colour, kind):
+    with FakeServer(getattr(TEXT, kind)(at=300)) as server:
+        error, chunks = colour.fail(colour.stream(server), StreamTruncatedError)
+    assert error.partial.chunk_count == len(chunks)
+
+
+# Draining: what stands behind [DONE]
+
+DONE = TEXT.steps_for({})
+
+
+def test_a_whole_answer_gives_its_connection_back(colour):
+    with FakeServer(TEXT) as server:
+        client = colour.client(server)
+        for _ in range(5):
+            colour.read(client.chat_stream(MESSAGES))
+        assert server.connections == 1
+
+
+def test_the_end_of_the_body_may_come_in_a_write_of_its_own(colour):
+    # After [DONE] a pause, then the last chunk of the chunked body.
+    with FakeServer(Reply((*DONE, Pause(0.02)))) as server:
+        client = colour.client(server)
+        for _ in range(3):
+            colour.read(client.chat_stream(MESSAGES))
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [[Stall()], [Comments(0.001)], [Comments(0.03)], [b"x" * 65536] * 400],
+    ids=["silence", "flood", "trickle", "bulk"],
+)
+def test_what_follows_the_end_marker_does_not_hold_the_stream_up(colour, rest):
+    with FakeServer(Reply((*DONE, *rest)), TEXT) as server:
+        client = colour.client(server)
+        stream = client.chat_stream(MESSAGES)
+        began = time.monotonic()
+        colour.read(stream)
+        assert time.monotonic() - began < PATIENCE / 5
+        assert stream.result.status == "complete"
+        assert server.requests[0].finished.wait(PATIENCE)
+        colour.read(client.chat_stream(MESSAGES))
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("loss", ["cut", "reset"])
+def test_a_loss_behind_the_end_marker_is_no_error(colour, loss):
+    with FakeServer(getattr(TEXT, loss)(at=10**6)) as server:
+        stream = colour.stream(server)
+        colour.read(stream)
+    assert stream.result.status == "complete"
+
+
+def test_an_interrupt_during_the_drain_changes_nothing(colour, monkeypatch):
+    monkeypatch.setattr(http_module, "_DRAIN_SECONDS", PATIENCE)
+    with FakeServer(Reply((*DONE, Stall()))) as server:
+        interrupter = StreamInterrupter()
+        stream = interrupter.wrap(colour.stream(server))
+
+        def press():
+            assert wait_until(lambda: stream.result.finish_reason)
+            interrupter.interrupt()
+
+        presser = threading.Thread(target=press)
+        presser.start()
+        colour.read(stream)
+        presser.join()
+        assert server.requests[0].closed.wait(PATIENCE)
+    assert stream.result.status == "complete"
+
+
+def test_a_mocks_answer_is_not_drained(colour):
+    body = b"".join(DONE)
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=body))
+    http = http_of(colour, transport=transport)
+    stream = colour.stream(
+        "http://mock/v1", client=colour.client("http://mock/v1", http_client=http)
+    )
+    colour.read(stream)
+    assert stream.result.status == "complete"
+    colour.close(http)
+
+
+def test_a_mocks_response_is_read_like_any_other(colour):
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=b"".join(DONE)))
+    http = http_of(colour, transport=transport)
+    request = http.build_request("POST", "http://mock/")
+    stream = StreamInterrupter().wrap(colour.run(http.send(request, stream=True)))
+    colour.read(stream)
+    assert stream.result.content == "one two three"
+    colour.close(http)
+
+
+# TLS
+
+
+def test_a_handshake_that_is_cancelled_leaves_no_socket(tls):
+    async def main():
+        with FakeServer(mute=True, ssl_context=tls.server()) as server:
+            colour_http = httpx.AsyncClient(verify=tls.client(), trust_env=False)
+            request = colour_http.build_request(
+                "POST",
+                server.base_url,
+                extensions={"trace": http_module._close_failed_handshake()},
+            )
+            task = asyncio.create_task(colour_http.send(request))
+            received = await asyncio.to_thread(server.wait_for_request)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(received.closed.wait, PATIENCE)
+            await colour_http.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_timeout_of_the_clients_own(colour, monkeypatch):
+    monkeypatch.setitem(http_module._TIMEOUT, "read", 0.05)
+    with FakeServer(TEXT.hang(), TEXT.stall(after=2)) as server:
+        client = colour.client(server)
+        error, _ = colour.fail(client.chat_stream(MESSAGES), StreamTimeoutError)
+        assert error.kind == "first_chunk"
+        error, _ = colour.fail(client.chat_stream(MESSAGES), StreamTimeoutError)
+        assert (error.kind, error.partial.content) == ("idle", "one")
+
+
+def test_a_body_in_one_packet_with_its_head(colour):
+    body = b"".join(DONE)
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n"
+    with ScriptedSocket(head % len(body) + body) as server:
+        stream = colour.stream(server.base_url)
+        colour.read(stream)
+        assert stream.result.content == "one two three"

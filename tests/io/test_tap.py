@@ -1,0 +1,236 @@
+"""Taps: which connections can be woken, for how long, and during which handshakes."""
+
+import os
+import socket
+import ssl
+import threading
+
+import httpx
+import pytest
+from loopback import PATIENCE, wait_until
+
+from llm_kit._io.stop import Stopped, StopSignal, run
+from llm_kit._io.tap import OpeningTrace, tap
+
+
+class Stream:
+    """What httpcore calls a network stream, over one end of a socket pair."""
+
+    def __init__(self, sock, tls=None):
+        self.sock, self.tls = sock, tls
+        self.timeouts = []
+
+    def get_extra_info(self, name):
+        return {"socket": self.sock, "ssl_object": self.tls}.get(name)
+
+    def read(self, size, timeout=None):
+        self.timeouts.append(timeout)
+        return self.sock.recv(size)
+
+    def write(self, data, timeout=None):
+        self.timeouts.append(timeout)
+        self.sock.sendall(data)
+
+
+class Response:
+    def __init__(self, stream, version=b"HTTP/1.1"):
+        self.extensions = {"http_version": version, "network_stream": stream}
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.settimeout(PATIENCE)
+        yield ours, theirs
+
+
+def in_thread(stop, call):
+    """Make a call for a stop in a thread; gives the thread and where its end is told."""
+    ends = []
+
+    def target():
+        try:
+            ends.append(run(stop, call))
+        except BaseException as error:  # noqa: BLE001  looked at by the test
+            ends.append(type(error))
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    return thread, ends
+
+
+def test_what_cannot_be_woken(pair):
+    assert not tap(None)
+    assert not tap(httpx.Response(200))
+    assert not tap(Response(Stream(pair[0]), b"HTTP/2"))
+    assert not tap(Response(None))
+    assert not tap(Response(Stream(object())))
+
+
+def test_a_blocked_read_is_woken_and_the_peer_sees_the_end(pair):
+    stream, stop = Stream(pair[0]), StopSignal()
+    assert tap(Response(stream))
+    assert tap(Response(stream, b"HTTP/1.0"))  # again, by a later request on this connection
+    thread, ends = in_thread(stop, lambda: stream.read(10))
+    assert wait_until(lambda: stop._wakes)
+    stop.fire()
+    thread.join(PATIENCE)
+    assert ends == [Stopped]
+    assert pair[1].recv(1) == b""
+
+
+def test_only_the_stop_that_is_waiting_reaches_the_socket(pair):
+    stream, over, other = Stream(pair[0]), StopSignal(), StopSignal()
+    tap(Response(stream))
+    pair[1].sendall(b"answer")
+    assert run(over, lambda: stream.read(10)) == b"answer"
+    over.fire()  # its read is over: the connection may be somebody else's by now
+    run(other, lambda: stream.write(b"next"))
+    stream.write(b"!")  # read and written by nobody that can be stopped
+    assert pair[1].recv(10)[:4] == b"next"
+
+
+def test_a_stopped_stream_reads_and_writes_no_more(pair):
+    stream, stop = Stream(pair[0]), StopSignal()
+    tap(Response(stream))
+    for call in (lambda: stream.read(10), lambda: stream.write(b"x")):
+        stop.fired = False
+
+        def late(call=call):
+            stop.fired = True
+            return call()
+
+        with pytest.raises(Stopped):
+            run(stop, late)
+    assert stream.timeouts == []
+
+
+def test_patience_replaces_the_clients_timeout(pair):
+    stream, stop = Stream(pair[0]), StopSignal()
+    tap(Response(stream))
+    pair[1].sendall(b"answer")
+    run(stop, lambda: stream.read(3, timeout=300))
+    stop.patience = 0.1
+    run(stop, lambda: stream.read(3, timeout=300))
+    assert stream.timeouts == [300, 0.1]
+
+
+def test_a_socket_that_is_closed_already(pair):
+    stop = StopSignal()
+
+    class Closing(Stream):
+        def read(self, size, timeout=None):
+            self.sock.close()
+            stop.fire()
+
+    stream = Closing(pair[0])
+    tap(Response(stream))
+    with pytest.raises(Stopped):
+        run(stop, lambda: stream.read(1))
+
+
+# While the connection is being made
+
+
+def test_an_opening_connection_is_tapped_as_soon_as_it_has_a_socket(pair):
+    stream, stop = Stream(pair[0]), StopSignal()
+    trace = OpeningTrace(stop)
+    trace("connection.connect_tcp.started", {})
+    trace("connection.connect_tcp.complete", {"return_value": stream})
+    assert "read" in vars(stream)
+    trace.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["connection.connect_tcp.started", "http11.send_request_headers.started"]
+)
+def test_nothing_is_begun_after_a_stop(name):
+    stop = StopSignal()
+    trace = OpeningTrace(stop)
+    trace(name, {})
+    stop.retire()
+    with pytest.raises(Stopped):
+        trace(name, {})
+
+
+def test_http2_without_tls_is_untapped_when_it_turns_out(pair):
+    stream = Stream(pair[0])
+    trace = OpeningTrace(StopSignal())
+    trace("connection.connect_tcp.complete", {"return_value": stream})
+    trace("http2.send_connection_init.started", {})
+    assert "read" not in vars(stream)
+    assert "write" not in vars(stream)
+
+
+class Negotiated:
+    def __init__(self, protocol):
+        self._protocol = protocol
+
+    def selected_alpn_protocol(self):
+        return self._protocol
+
+
+@pytest.mark.parametrize(("protocol", "tapped"), [("http/1.1", True), (None, True), ("h2", False)])
+def test_after_the_handshake_the_protocol_decides(pair, protocol, tapped):
+    plain, secure = Stream(pair[0]), Stream(pair[0], Negotiated(protocol))
+    trace = OpeningTrace(StopSignal())
+    trace("connection.connect_tcp.complete", {"return_value": plain})
+    trace("connection.start_tls.started", {})
+    trace("connection.start_tls.complete", {"return_value": secure})
+    assert ("read" in vars(secure)) == tapped
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_handshake_is_woken(pair, when):
+    # Wrapping the socket takes its descriptor: a duplicate reaches the same connection.
+    stop = StopSignal()
+    trace = OpeningTrace(stop)
+    trace("connection.connect_tcp.complete", {"return_value": Stream(pair[0])})
+    if when == "before":
+        stop.fire()
+    trace("connection.start_tls.started", {})
+    taken = socket.socket(fileno=pair[0].detach())
+    with taken:
+        if when == "during":
+            stop.fire()
+        assert pair[1].recv(1) == b""
+        assert taken.recv(1) == b""
+        trace("connection.start_tls.failed", {"exception": OSError()})
+    assert stop._wakes == []
+
+
+def test_a_handshake_leaves_no_descriptor_behind(pair):
+    stop = StopSignal()
+    trace = OpeningTrace(stop)
+    trace("connection.connect_tcp.complete", {"return_value": Stream(pair[0])})
+    before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    trace("connection.start_tls.started", {})
+    trace.close()
+    trace.close()
+    after = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    assert after == before
+    stop.fire()  # the handshake is over: nothing to wake
+    pair[0].sendall(b"alive")
+    assert pair[1].recv(5) == b"alive"
+
+
+def test_tls_inside_tls_is_woken_by_the_outer_socket(pair, tls):
+    outer = tls.client().wrap_socket(pair[0], do_handshake_on_connect=False, server_hostname="x")
+    with outer:
+        stop = StopSignal()
+        trace = OpeningTrace(stop)
+        trace("connection.start_tls.complete", {"return_value": Stream(outer)})
+        trace("proxy.start_tls.started", {})
+        stop.fire()
+        assert pair[1].recv(1) == b""
+        trace.close()
+        assert outer.fileno() != -1  # it isn't ours to close
+    assert isinstance(outer, ssl.SSLSocket)
+
+
+def test_a_handshake_of_an_unknown_connection_is_left_alone():
+    trace = OpeningTrace(StopSignal())
+    trace("connection.start_tls.started", {})
+    trace("connection.start_tls.complete", {})
+    trace.close()
