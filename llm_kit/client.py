@@ -16,8 +16,9 @@ from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.pipeline import Pipeline
 from llm_kit._core.secrets import Secrets
 from llm_kit._core.session import Open, Request, stream_session
-from llm_kit._core.urls import checked_url, joined_url, shown_url
+from llm_kit._core.urls import checked_url, joined_url, secrets_in_url, shown_url
 from llm_kit._io.http import (
+    AsyncHTTPClient,
     AsyncHttpSource,
     Auth,
     HTTPClient,
@@ -70,6 +71,8 @@ class _Settings:
             isinstance(self._api_key, str) or callable(self._api_key)
         ):
             raise TypeError("api_key must be a string, or a callable that returns one")
+        if isinstance(self._api_key, str):
+            _check_key(self._api_key)
         self._headers = dict(headers or {})
         self._limits = limits or Limits()
 
@@ -90,9 +93,14 @@ class _Settings:
             raise TypeError(f"{', '.join(sorted(later))}: not in this version of llm_kit yet")
         if "stream" in params:
             raise TypeError("chat_stream always streams: leave `stream` out")
-        headers = _checked_headers({**self._headers, **(extra_headers or {})})
+        n = params.get("n")
+        if n is not None and (type(n) is not int or n < 1):
+            raise ValueError(f"n must be a whole number of choices, 1 or more; got {n!r}")
+        headers = _checked_headers(self._headers) | _checked_headers(extra_headers or {})
         secrets = Secrets()
         secrets.add_headers(headers)
+        for value in secrets_in_url(self.base_url):
+            secrets.add(value)
         request = Request(
             joined_url(self.base_url, self.dialect.path),
             headers,
@@ -100,11 +108,11 @@ class _Settings:
                 _checked_messages(messages),
                 model=model or self.model,
                 include_usage=include_usage,
-                **{name: value for name, value in params.items() if value is not None},
+                **params,
             ),
         )
         total = Accumulator()
-        total.expected = params.get("n") or 1
+        total.expected = n or 1
         pipeline = Pipeline(total)
         decoder = WireDecoder(self.dialect(), self._limits, on_malformed)
         return stream_session(decoder, pipeline, Open(request)), pipeline, secrets
@@ -117,13 +125,21 @@ class _Settings:
             raise TypeError("an async api_key callable needs AsyncLLMClient")
         if key is not None and not isinstance(key, str):
             raise TypeError(f"the api_key callable must return a string, not {type(key).__name__}")
-        if key and not (key.isascii() and key.isprintable() and key == key.strip()):
-            raise ValueError(
-                "the api_key has a character that can't stand in a header (a line break,"
-                " a space at an end, or one beyond ASCII); check how it was read"
-            )
+        _check_key(key or "")
         secrets.add(key)
         return self.dialect.request_headers(key)
+
+
+def _check_key(key: str) -> None:
+    if key and not (key.isascii() and key.isprintable() and key == key.strip()):
+        raise ValueError(
+            "the api_key has a character that can't stand in a header (a line break,"
+            " a space at an end, or one beyond ASCII); check how it was read"
+        )
+
+
+def _given(**params: Any) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def environment(name: str) -> str | None:
@@ -131,14 +147,15 @@ def environment(name: str) -> str | None:
     return os.environ.get(f"LLM_KIT_{name}") or os.environ.get(f"OPENAI_{name}") or None
 
 
-def _checked_headers(headers: dict[str, str]) -> dict[str, str]:
+def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Refuse what can't be sent, and lower the names: two spellings are one header."""
     for name, value in headers.items():
         for text in (name, value):
             if not (isinstance(text, str) and text.isascii() and text.isprintable()):
                 raise ValueError(  # without the value: it may be a key
                     f"header {name!r}: name and value must be strings of printable ASCII"
                 )
-    return headers
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def _checked_messages(messages: object) -> list[Mapping[str, Any]]:
@@ -179,7 +196,8 @@ class LLMClient(_Settings):
         headers: sent with each request.
         limits: how much one answer may send.
         http_client: your own ``httpx.Client`` (or httpx2's), for proxies, certificates or
-            HTTP/2; it is not closed with this client.
+            HTTP/2; it is not closed with this client. Its timeouts are not used: a stream may
+            be silent for as long as a model thinks.
         dialect: how the server speaks.
 
     Raises:
@@ -199,6 +217,8 @@ class LLMClient(_Settings):
         dialect: DialectName = "openai",
     ) -> None:
         super().__init__(base_url, api_key, model, headers, limits, dialect)
+        if http_client is not None and not hasattr(http_client, "send"):
+            raise TypeError("http_client must be an httpx.Client")
         if http_client is not None and inspect.iscoroutinefunction(http_client.send):
             raise TypeError("http_client is an async client: use AsyncLLMClient with it")
         self._auth = auth
@@ -239,7 +259,7 @@ class LLMClient(_Settings):
             TypeError, ValueError: the arguments make no request. What the server or the
                 network does wrong is raised by the stream, as an `LLMKitError`.
         """
-        params |= {"tools": tools, "stop": stop, "n": n}
+        params |= _given(tools=tools, stop=stop, n=n)
         steps, pipeline, secrets = self.prepare(
             messages, model, include_usage, on_malformed, extra_headers, params
         )
@@ -249,7 +269,7 @@ class LLMClient(_Settings):
             return self.key_headers(given, secrets)
 
         signal = StopSignal()
-        source = HttpSource(signal, self._http, key, self._auth)
+        source = HttpSource(signal, self._http, key, self._auth, secrets)
         return ChatStream(source, steps, pipeline, signal, secrets)
 
     def close(self) -> None:
@@ -285,10 +305,12 @@ class AsyncLLMClient(_Settings):
         auth: Auth | None = None,
         headers: Mapping[str, str] | None = None,
         limits: Limits | None = None,
-        http_client: HTTPClient | None = None,
+        http_client: AsyncHTTPClient | None = None,
         dialect: DialectName = "openai",
     ) -> None:
         super().__init__(base_url, api_key, model, headers, limits, dialect)
+        if http_client is not None and not hasattr(http_client, "send"):
+            raise TypeError("http_client must be an httpx.AsyncClient")
         if http_client is not None and not inspect.iscoroutinefunction(http_client.send):
             raise TypeError("http_client is a sync client: use LLMClient with it")
         self._auth = auth
@@ -309,7 +331,7 @@ class AsyncLLMClient(_Settings):
         **params: Any,
     ) -> AsyncChatStream:
         """Ask for an answer, and give its stream at once; see `LLMClient.chat_stream`."""
-        params |= {"tools": tools, "stop": stop, "n": n}
+        params |= _given(tools=tools, stop=stop, n=n)
         steps, pipeline, secrets = self.prepare(
             messages, model, include_usage, on_malformed, extra_headers, params
         )
@@ -318,7 +340,7 @@ class AsyncLLMClient(_Settings):
             given: Any = self._api_key() if callable(self._api_key) else self._api_key
             return self.key_headers(await given if inspect.isawaitable(given) else given, secrets)
 
-        source = AsyncHttpSource(self._http, key, self._auth)
+        source = AsyncHttpSource(self._http, key, self._auth, secrets)
         return AsyncChatStream(source, steps, pipeline, StopSignal(), secrets)
 
     async def aclose(self) -> None:

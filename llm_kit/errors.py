@@ -17,10 +17,9 @@ argument of the caller's is a plain ``TypeError`` or ``ValueError``, as everywhe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from llm_kit.types import StreamResult
+from llm_kit.types import StreamResult
 
 TimeoutKind = Literal["connect", "first_chunk", "idle", "total"]
 
@@ -34,10 +33,10 @@ class LLMKitError(Exception):
     What all errors of this package share.
 
     Attributes:
-        partial: what the stream had given before it failed, or None if no stream was involved.
+        partial: what the stream had given before it failed; empty if no stream was involved.
     """
 
-    partial: StreamResult | None = None
+    partial: StreamResult = StreamResult()
 
 
 class APIConnectionError(LLMKitError):

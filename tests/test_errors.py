@@ -49,8 +49,8 @@ def test_the_tree():
         assert name in errors.__doc__
 
 
-def test_an_error_without_a_stream_has_no_partial():
-    assert APIConnectionError("gone").partial is None
+def test_an_error_without_a_stream_has_an_empty_partial():
+    assert APIConnectionError("gone").partial == StreamResult()
 
 
 @pytest.mark.parametrize(

@@ -66,23 +66,20 @@ class _Choice:
         if chunk.extra is not None:
             self.extra = fold(self.extra, chunk.extra)
 
-    def calls(self) -> tuple[list[ToolCall], list[ToolCall]]:
-        """Give the finished and the unfinished tool calls."""
-        calls = self.tools.as_list()
-        if self.finish_reason is None or self.finish_reason in _CUTTING_REASONS:
-            return [], calls
-        return calls, []
+    @property
+    def calls_are_finished(self) -> bool:
+        return self.finish_reason is not None and self.finish_reason not in _CUTTING_REASONS
 
     def fields(self) -> dict[str, Any]:
-        finished, unfinished = self.calls()
+        calls, finished = self.tools.as_list(), self.calls_are_finished
         return {
             "index": self.index,
             "content": self.content.value,
             "reasoning": self.reasoning.value,
             "refusal": self.refusal.value,
             "role": self.role,
-            "tool_calls": finished,
-            "incomplete_tool_calls": unfinished,
+            "tool_calls": calls if finished else [],
+            "incomplete_tool_calls": [] if finished else calls,
             "finish_reason": self.finish_reason,
             "logprobs": unfold(self.logprobs),
             "extra": unfold(self.extra) or {},
@@ -174,7 +171,15 @@ class Accumulator:
             self._choices[chunk.index].content.append(delta)
 
     def flush(self, status: Status) -> None:
-        """Take the way in which the stream ended."""
+        """
+        Take the way in which the stream ended.
+
+        A stop that comes when the answer is whole has not interrupted it.
+        """
+        if status == "interrupted" and self.failed_reason is not None:
+            status = "error"
+        elif status == "interrupted" and self.is_whole:
+            status = "complete"
         self.status = status
 
     @property
@@ -200,7 +205,8 @@ class Accumulator:
     @property
     def is_whole(self) -> bool:
         """Whether nothing but usage and the end marker can be missing."""
-        return self.all_finished and len(self._choices) >= self.expected
+        finished = self.all_finished and self.failed_reason is None
+        return finished and len(self._choices) >= self.expected
 
     def content(self, index: int = 0) -> str:
         """Give a choice's text so far."""
@@ -215,7 +221,7 @@ class Accumulator:
     def tool_calls(self, index: int = 0) -> list[ToolCall]:
         """Give a choice's finished tool calls."""
         choice = self._choices.get(index)
-        return choice.calls()[0] if choice else []
+        return choice.tools.as_list() if choice and choice.calls_are_finished else []
 
     def partial_arguments(self, call: int, index: int = 0) -> Any:
         """Give the best value so far of one tool call's arguments, None if there is none yet."""

@@ -9,6 +9,8 @@ from typing import Protocol
 from llm_kit._core.accumulator import Accumulator
 from llm_kit.types import Chunk, Status
 
+_Feed = Callable[[Chunk, float], Sequence[Chunk] | None]
+
 
 class Stage(Protocol):
     """
@@ -41,6 +43,7 @@ class Pipeline:
 
     def __init__(self, accumulator: Accumulator) -> None:
         self.accumulator = accumulator
+        """The first stage: what the source gave."""
         self.arrived: deque[Chunk] = deque()
         """Decoded, not yet through the stages."""
         self.callbacks: list[Awaitable[object]] = []
@@ -48,9 +51,8 @@ class Pipeline:
         self.now = accumulator.since
         self._passed: deque[Chunk] = deque()
         self._stages: list[Stage] = []
-        # Each stage's `feed`, and how many stages stand up to it.
-        self._feeds: list[tuple[int, Callable[[Chunk, float], Sequence[Chunk] | None]]] = []
-        self.append(accumulator)
+        # Each stage's `feed`, and where the stages behind it begin: looked up once, not per chunk.
+        self._feeds: list[tuple[int, _Feed]] = [(0, accumulator.feed)]
 
     def append(self, stage: Stage) -> None:
         """Add a last stage; it sees what comes from now on."""
@@ -63,18 +65,18 @@ class Pipeline:
             if not self.arrived:
                 return None
             chunk = self.arrived.popleft()
-            for place, feed in self._feeds:
+            for behind, feed in self._feeds:
                 instead = feed(chunk, self.now)
                 if instead is not None:
-                    self._pass_on(instead, place)
+                    self._pass_on(instead, behind)
                     break
             else:
                 return chunk
         return self._passed.popleft()
 
-    def _pass_on(self, chunks: Sequence[Chunk], place: int) -> None:
+    def _pass_on(self, chunks: Sequence[Chunk], behind: int) -> None:
         """Send what a stage gave through the stages behind it."""
-        for stage in self._stages[place:]:
+        for stage in self._stages[behind:]:
             given: list[Chunk] = []
             for chunk in chunks:
                 instead = stage.feed(chunk, self.now)
@@ -86,12 +88,13 @@ class Pipeline:
         """End every stage; chunks that the loop has not taken are dropped."""
         self.arrived.clear()
         self._passed.clear()
+        self.accumulator.flush(status)
         failures: list[Exception] = []
-        for place, stage in enumerate(self._stages, 1):
+        for behind, stage in enumerate(self._stages, 1):
             try:
-                held = stage.flush(status)
+                held = stage.flush(self.accumulator.status)
                 if held:
-                    self._pass_on(held, place)
+                    self._pass_on(held, behind)
             except Exception as failure:  # noqa: BLE001  raised below, when all were told
                 failures.append(failure)
         if failures:

@@ -120,6 +120,8 @@ def stream_session(decoder: Decoder, pipeline: Pipeline, opening: Open | None = 
     if opening is not None:
         head = yield opening
         if (instead := _without_refused_options(head, opening.request)) is not None:
+            total.attempts += 1
+            decoder.quirks.add("stream_options_refused")
             head = yield Open(instead)
         total.feed_head(head.info, pipeline.now)
         if not 200 <= head.info.status_code < 300:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
+from llm_kit._core.urls import shown_url
 from llm_kit.errors import APIStatusError
 from llm_kit.types import ResponseInfo
 
@@ -25,8 +26,11 @@ def status_error(info: ResponseInfo, body: str) -> APIStatusError:
     status = info.status_code
     said = _message(body) or "no message"
     if 300 <= status < 400:
-        said = f"redirected to {info.headers.get('location', 'nowhere')!r}"
-        advice = "give the final base_url, or an http_client that follows redirects"
+        said = f"redirected to {shown_url(info.headers.get('location', ''))!r}"
+        advice = (
+            "redirects are not followed, because the key would go along: give the final base_url,"
+            " or an http_client that follows them"
+        )
     elif status >= 500:
         advice = "the server failed; the request may be sent again"
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 
 def checked_url(url: object) -> str:
@@ -19,13 +19,27 @@ def checked_url(url: object) -> str:
         )
     if not isinstance(url, str):
         raise TypeError(f"base_url must be a string, not {type(url).__name__}")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port != 0 else None  # asking for the port checks it
+    except ValueError:
+        host, parts = None, None
+    if parts is None or parts.scheme not in ("http", "https") or not host or not _is_host(host):
         raise ValueError(
             f"base_url {shown_url(url)!r} must begin with http:// or https:// and name a host,"
-            ' like "http://localhost:8000/v1"'
+            ' perhaps with a port, like "http://localhost:8000/v1"'
         )
     return url
+
+
+def _is_host(host: str) -> bool:
+    return host.isprintable() and not any(sign in host for sign in " <>\"'\\^`{|}")
+
+
+def secrets_in_url(url: str) -> list[str]:
+    """Give what may be secret in a URL: the password, and the values of its query."""
+    parts = urlsplit(url)
+    return [parts.password or "", *(value for _, value in parse_qsl(parts.query))]
 
 
 def shown_url(url: str) -> str:
@@ -35,7 +49,10 @@ def shown_url(url: str) -> str:
     >>> shown_url("https://me:secret@host/v1?key=secret")
     'https://host/v1'
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(no URL)"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

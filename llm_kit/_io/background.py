@@ -8,6 +8,7 @@ HTTP/2 connection that others share, any iterator of somebody else's.
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -17,12 +18,14 @@ from llm_kit._io.stop import Stopped, StopSignal, run
 
 T = TypeVar("T")
 
+log = logging.getLogger("llm_kit")
+
 _WOKEN = object()
 
 
 class Background:
     """
-    Makes one call at a time, in the caller's context (contextvars), on a thread of its own.
+    Makes one call at a time on a thread of its own, in the context (contextvars) of the first.
 
     Args:
         stop: wakes the caller; the call itself goes on until it returns.
@@ -101,7 +104,10 @@ def _serve(
     while True:
         call, last = calls.get()
         if last:
-            call()
+            try:
+                call()
+            except Exception:  # there is nobody left to raise to
+                log.warning("closing a stream failed", exc_info=True)
             return
         outcome: tuple[Any, BaseException | None]
         try:

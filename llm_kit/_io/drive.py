@@ -11,14 +11,15 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any, NoReturn, Protocol
 
 from llm_kit._core.pipeline import Pipeline
 from llm_kit._core.secrets import Secrets
-from llm_kit._core.session import READ, Ask, Head, Open, Request, Steps, status_of
+from llm_kit._core.session import DRAIN, READ, Ask, Head, Open, Request, Steps, status_of
 from llm_kit._io.stop import Stopped, StopSignal, arun, run
-from llm_kit.types import Chunk, Status
+from llm_kit.types import Chunk, Status, StreamResult
 
 
 class Source(Protocol):
@@ -64,6 +65,8 @@ class _State:
         self._ask: Ask | None = None
         self._verdict: tuple[Status, Exception | None] = ("complete", None)
         self._error: Exception | None = None
+        self.failure: Exception | None = None
+        """What the stream's end raised, also after it was raised."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._advance(steps.send, None)
         self._over = False
@@ -86,8 +89,8 @@ class _State:
         if ask is READ:
             return self._source.read  # type: ignore[no-any-return]
         if isinstance(ask, Open):
-            opening = ask
-            return lambda: self._source.open(opening.request)
+            return partial(self._source.open, ask.request)
+        assert ask is DRAIN, ask  # noqa: S101  a session asks nothing else
         return self._source.drain  # type: ignore[no-any-return]
 
     def _advance(self, step: Callable[[Any], Ask], value: Any) -> None:
@@ -104,15 +107,22 @@ class _State:
     def _conclude(self, status: Status, error: Exception | None) -> None:
         """Tell every stage how the stream ended, and keep the error for the loop."""
         total = self._pipeline.accumulator
-        if status == "interrupted" and total.is_whole:
-            status, error = "complete", None
         try:
             self._pipeline.flush(status)
-        finally:
-            if error is not None:
-                attach_partial(error, total.result())
-                self._secrets.scrub(error)
-                self._error = error
+        except Exception as failure:
+            if error is None:
+                raise
+            error.__context__ = failure  # the stream's own error comes out first
+        if error is not None and total.status == status:
+            attach_partial(error, total.result())
+            self._secrets.scrub(error)
+            self._error = self.failure = error
+
+    def _keep_partial(self, error: BaseException) -> None:
+        """Put what came on an error that ends the stream from outside: the loop's, a task's."""
+        ends = isinstance(error, StopIteration | StopAsyncIteration)
+        if not ends and "partial" not in getattr(error, "__dict__", {}):
+            attach_partial(error, self._pipeline.accumulator.result())
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None
@@ -137,10 +147,11 @@ class Driver(_State):
                     self._raise_error()
                     raise StopIteration
                 self._answer()
-        except BaseException:
+        except BaseException as error:
             # Raised by the stream itself, by a callback, or from outside (KeyboardInterrupt,
             # a genuine cancellation): in any case it is over, and what came is kept.
             self._end("interrupted", None)
+            self._keep_partial(error)
             raise
         finally:
             self._turning.release()
@@ -180,8 +191,9 @@ class Driver(_State):
             if self._ask is None and not self._over:
                 self._answer()
             self._raise_error()
-        except BaseException:
+        except BaseException as error:
             self._end("interrupted", None)
+            self._keep_partial(error)
             raise
         finally:
             self._turning.release()
@@ -222,10 +234,11 @@ class AsyncDriver(_State):
                     self._raise_error()
                     raise StopAsyncIteration
                 await self._answer()
-        except BaseException:
+        except BaseException as error:
             # Raised by the stream itself, by a callback, or from outside (KeyboardInterrupt,
             # a genuine cancellation): in any case it is over, and what came is kept.
             await self._end("interrupted", None)
+            self._keep_partial(error)
             raise
         finally:
             self._turning.release()
@@ -265,8 +278,9 @@ class AsyncDriver(_State):
             if self._ask is None and not self._over:
                 await self._answer()
             self._raise_error()
-        except BaseException:
+        except BaseException as error:
             await self._end("interrupted", None)
+            self._keep_partial(error)
             raise
         finally:
             self._turning.release()
@@ -304,10 +318,10 @@ def _close_later(source: AsyncSource) -> None:
     task.add_done_callback(_closing.discard)
 
 
-def attach_partial(error: BaseException, partial: Any) -> None:
+def attach_partial(error: BaseException, received: StreamResult) -> None:
     """Put what came on the error, also on one that is not ours, if it takes it."""
     try:
-        error.partial = partial  # type: ignore[attr-defined]
+        error.partial = received  # type: ignore[attr-defined]
     except AttributeError:  # a foreign error with slots: `result` has the partial all the same
         return
 

@@ -46,7 +46,6 @@ class IterableSource:
         try:
             item = call() if self._background is None else self._background.call(call)
         except Exception as error:
-            self._over = True
             raise translate(error, opened=True)
         self._over = item is END
         return item
@@ -59,11 +58,17 @@ class IterableSource:
     def close(self) -> None:
         """Close the iterable if it was left early and knows how to be closed."""
         background, self._background = self._background, None
-        close = None if self._over else getattr(self._iterable, "close", None)
         if background is not None:
-            background.end(close)
-        elif close is not None:
-            close()
+            background.end(self._close)
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        if not self._over:
+            for closable in _distinct(self._items, self._iterable):
+                close = getattr(closable, "close", None)
+                if close is not None:
+                    close()
 
 
 class AsyncIterableSource:
@@ -84,7 +89,6 @@ class AsyncIterableSource:
         try:
             item = await anext(self._items, END)
         except Exception as error:
-            self._over = True
             raise translate(error, opened=True)
         self._over = item is END
         return item
@@ -97,11 +101,16 @@ class AsyncIterableSource:
         """Close the iterable if it was left early and knows how to be closed."""
         if self._over:
             return
-        close = getattr(self._iterable, "aclose", None) or getattr(self._iterable, "close", None)
-        if close is not None:
-            closing = close()
+        for closable in _distinct(self._items, self._iterable):
+            close = getattr(closable, "aclose", None) or getattr(closable, "close", None)
+            closing = close() if close is not None else None
             if inspect.isawaitable(closing):
                 await closing
+
+
+def _distinct(items: Any, iterable: Any) -> tuple[Any, ...]:
+    """What is iterated, and what it was made from: each may hold what must be released."""
+    return (iterable,) if items is iterable or items is None else (items, iterable)
 
 
 def _response_behind(stream: Any) -> Any:

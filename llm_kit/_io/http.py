@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from llm_kit._core.secrets import Secrets
 from llm_kit._core.session import END, Head, Request
 from llm_kit._core.urls import shown_url
 from llm_kit._io.background import Background
@@ -30,19 +31,27 @@ log = logging.getLogger("llm_kit")
 
 # Seconds. Reads wait as long as a slow model may think; a pool never makes a stream wait.
 _TIMEOUT = {"connect": 10.0, "read": 300.0, "write": 60.0, "pool": None}
-_ERROR_BODY = 64 * 1024  # bytes that are read of an error's body
-_DRAIN_BYTES = 64 * 1024
-_DRAIN_SECONDS = 0.1
-_REQUEST_IDS = ("x-request-id", "request-id", "x-generation-id", "cf-ray")
+_ERROR_BODY = (64 * 1024, 5.0)  # bytes and seconds that an error's body may take
+_DRAIN = (64 * 1024, 0.1)  # bytes and seconds for what stands behind the end marker
+_REQUEST_IDS = ("x-request-id", "request-id", "x-generation-id")
 
 Auth = httpx.Auth
 
 
 class HTTPClient(Protocol):
-    """What is asked of an HTTP client of either colour: httpx's and httpx2's have it."""
+    """What is asked of an HTTP client: httpx's and httpx2's have it."""
 
     def build_request(self, *args: Any, **kwargs: Any) -> Any: ...
     def send(self, *args: Any, **kwargs: Any) -> Any: ...
+    def close(self) -> None: ...
+
+
+class AsyncHTTPClient(Protocol):
+    """What is asked of an async HTTP client: httpx's and httpx2's have it."""
+
+    def build_request(self, *args: Any, **kwargs: Any) -> Any: ...
+    async def send(self, *args: Any, **kwargs: Any) -> Any: ...
+    async def aclose(self) -> None: ...
 
 
 # A configured proxy could never reach this machine's own loopback.
@@ -53,7 +62,6 @@ def new_client() -> httpx.Client:
     """Make the client for those who bring none: HTTP/1.1, as many connections as streams."""
     return httpx.Client(
         limits=httpx.Limits(max_connections=None),
-        follow_redirects=True,
         mounts=dict.fromkeys(_LOOPBACK),
     )
 
@@ -62,7 +70,6 @@ def new_async_client() -> httpx.AsyncClient:
     """Make the client for those who bring none: HTTP/1.1, as many connections as streams."""
     return httpx.AsyncClient(
         limits=httpx.Limits(max_connections=None),
-        follow_redirects=True,
         mounts=dict.fromkeys(_LOOPBACK),
     )
 
@@ -126,10 +133,7 @@ class ResponseSource:
         return Head(info, "" if info.status_code < 300 else self._error_body())
 
     def _error_body(self) -> str:
-        body = b""
-        while len(body) < _ERROR_BODY and (piece := self.read()) is not END:
-            body += piece
-        return body.decode("utf-8", "replace")
+        return b"".join(self._read_briefly(*_ERROR_BODY)).decode("utf-8", "replace")
 
     def read(self) -> Any:
         """Give the next bytes of the body, or `END`; see `Read`."""
@@ -142,19 +146,22 @@ class ResponseSource:
 
     def drain(self) -> list[bytes]:
         """Read to the end of the body, briefly; see `Drain`."""
-        rest: list[bytes] = []
-        left = _DRAIN_BYTES
         if self._background is not None:
-            return rest  # others share the connection, or there is none
-        until = monotonic() + _DRAIN_SECONDS
-        with suppress(LLMKitError):  # slow or lost: the connection is closed instead of reused
+            return []  # others share the connection, or there is none
+        return self._read_briefly(*_DRAIN)
+
+    def _read_briefly(self, left: int, seconds: float) -> list[bytes]:
+        pieces: list[bytes] = []
+        until = monotonic() + seconds
+        with suppress(LLMKitError):  # slow or lost: what came is all there is
             while left > 0 and monotonic() < until:
                 self._stop.patience = max(0.001, until - monotonic())  # 0 would not wait at all
                 if (piece := self.read()) is END:
                     break
-                rest.append(piece)
+                pieces.append(piece)
                 left -= len(piece)
-        return rest
+        self._stop.patience = None
+        return pieces
 
     def close(self) -> None:
         """Give the connection up: back to the pool if the body was whole, else closed."""
@@ -178,10 +185,12 @@ class HttpSource(ResponseSource):
         client: Any,
         key: Callable[[], Mapping[str, str]],
         auth: Auth | None,
+        secrets: Secrets,
     ) -> None:
         super().__init__(stop)
         self._client = client
         self._key = key
+        self._secrets = secrets
         self._auth = {} if auth is None else {"auth": auth}
 
     def open(self, request: Request | None) -> Head:
@@ -212,6 +221,7 @@ class HttpSource(ResponseSource):
             raise translate(error, opened=False)
         finally:
             trace.close()
+        self._secrets.add_headers(self._response.request.headers)  # what an auth put there
         log.debug("POST %s -> %s", shown_url(request.url), self._response.status_code)
 
 
@@ -239,10 +249,7 @@ class AsyncResponseSource:
         return Head(info, "" if info.status_code < 300 else await self._error_body())
 
     async def _error_body(self) -> str:
-        body = b""
-        while len(body) < _ERROR_BODY and (piece := await self.read()) is not END:
-            body += piece
-        return body.decode("utf-8", "replace")
+        return b"".join(await self._read_briefly(*_ERROR_BODY)).decode("utf-8", "replace")
 
     async def read(self) -> Any:
         """Give the next bytes of the body, or `END`; see `Read`."""
@@ -253,15 +260,16 @@ class AsyncResponseSource:
 
     async def drain(self) -> list[bytes]:
         """Read to the end of the body, briefly; see `Drain`."""
-        rest: list[bytes] = []
-        left = _DRAIN_BYTES
-        # Slow or lost: the connection is closed instead of reused.
-        with suppress(TimeoutError, LLMKitError):
-            async with asyncio.timeout(_DRAIN_SECONDS):
+        return await self._read_briefly(*_DRAIN)
+
+    async def _read_briefly(self, left: int, seconds: float) -> list[bytes]:
+        pieces: list[bytes] = []
+        with suppress(TimeoutError, LLMKitError):  # slow or lost: what came is all there is
+            async with asyncio.timeout(seconds):
                 while left > 0 and (piece := await self.read()) is not END:
-                    rest.append(piece)
+                    pieces.append(piece)
                     left -= len(piece)
-        return rest
+        return pieces
 
     async def aclose(self) -> None:
         """Give the connection up: back to the pool if the body was whole, else closed."""
@@ -295,10 +303,12 @@ class AsyncHttpSource(AsyncResponseSource):
         client: Any,
         key: Callable[[], Awaitable[Mapping[str, str]]],
         auth: Auth | None,
+        secrets: Secrets,
     ) -> None:
         super().__init__()
         self._client = client
         self._key = key
+        self._secrets = secrets
         self._auth = {} if auth is None else {"auth": auth}
 
     async def open(self, request: Request | None) -> Head:
@@ -320,4 +330,5 @@ class AsyncHttpSource(AsyncResponseSource):
             )
         except Exception as error:
             raise translate(error, opened=False)
+        self._secrets.add_headers(self._response.request.headers)  # what an auth put there
         log.debug("POST %s -> %s", shown_url(request.url), self._response.status_code)

@@ -6,14 +6,19 @@ By name, because httpx and httpx2 share no class, and the SDKs' errors are their
 
 from __future__ import annotations
 
+from typing import Any
+
+from llm_kit._core.status import status_error
 from llm_kit.dialects.base import api_error
 from llm_kit.errors import (
     APIConnectionError,
+    APIStatusError,
     StreamAPIError,
     StreamProtocolError,
     StreamTimeoutError,
     StreamTruncatedError,
 )
+from llm_kit.types import ResponseInfo
 
 
 def translate(error: Exception, *, opened: bool) -> Exception:
@@ -54,11 +59,18 @@ def translate(error: Exception, *, opened: bool) -> Exception:
             "this response has been read or closed before; hand it over unread,"
             " as `with client.stream(...)` gives it"
         )
+    elif "HTTPStatusError" in names:  # a hook of the user's client calls raise_for_status
+        ours = _refused(error)
+    _forget_request(error)
     if ours is None:
         return error
-    _forget_request(error)
     ours.__cause__ = error
     return ours
+
+
+def _refused(error: Any) -> APIStatusError:
+    headers = {name.lower(): value for name, value in error.response.headers.items()}
+    return status_error(ResponseInfo(error.response.status_code, headers), "")
 
 
 def _timeout(names: set[str], opened: bool) -> StreamTimeoutError:
@@ -99,8 +111,9 @@ def _reported(error: Exception) -> StreamAPIError:
 
 def _forget_request(error: BaseException | None) -> None:
     """Take the request, whose headers hold the key, off an error and those behind it."""
-    while error is not None:
-        for name in ("_request", "request", "response"):
-            if name in vars(error):
-                setattr(error, name, None)
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        for name in getattr(error, "__dict__", {}).keys() & {"_request", "request", "response"}:
+            setattr(error, name, None)
         error = error.__cause__ or error.__context__

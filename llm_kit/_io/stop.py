@@ -18,6 +18,8 @@ from llm_kit.errors import LLMKitError
 from llm_kit.types import Status
 
 T = TypeVar("T")
+
+_PATIENCE = 0.05  # seconds after which a cancellation that did nothing is repeated
 Wake = Callable[[], object]
 
 
@@ -183,10 +185,8 @@ async def arun(stop: StopSignal, call: Callable[[], Awaitable[T]]) -> T:
         result = await call()
     except asyncio.CancelledError:
         wait.task = None
-        if wait.cancelled:
-            wait.cancelled = False
-            if task.uncancel() <= before:
-                raise Stopped from None
+        if wait.cancelled and wait.take_back(task) <= before:
+            raise Stopped from None
         raise
     except Exception:
         if stop.fired:
@@ -194,8 +194,7 @@ async def arun(stop: StopSignal, call: Callable[[], Awaitable[T]]) -> T:
         raise
     finally:
         wait.task = None
-        if wait.cancelled:  # an item or an error won the race
-            task.uncancel()
+        wait.take_back(task)  # where an item or an error won the race
     if stop.fired:
         raise Stopped
     return result
@@ -207,7 +206,7 @@ class TaskWait:
     def __init__(self) -> None:
         self.task: asyncio.Task[Any] | None = None
         self.before = 0
-        self.cancelled = False
+        self.cancelled = 0
 
     def wake(self) -> None:
         """Cancel the task, if it is waiting; from any thread."""
@@ -223,6 +222,17 @@ class TaskWait:
         # where a cancellation could outlive the wait.
         # If somebody else has cancelled the task, a second cancellation would only break into
         # the cleanup that is under way.
-        if self.task is not None and self.task.cancelling() <= self.before:
-            self.cancelled = True
-            self.task.cancel()
+        task = self.task
+        if task is not None and task.cancelling() <= self.before + self.cancelled:
+            self.cancelled += 1
+            task.cancel()
+            # A cancel scope that ends in the same moment takes the cancellation for its own and
+            # swallows it (anyio's, when a connection is made): ask again.
+            task.get_loop().call_later(_PATIENCE, self._cancel)
+
+    def take_back(self, task: asyncio.Task[Any]) -> int:
+        """Take our cancellations back; gives how many of others are left."""
+        while self.cancelled:
+            self.cancelled -= 1
+            task.uncancel()
+        return task.cancelling()

@@ -16,6 +16,9 @@ from llm_kit.policies import Limits
 from llm_kit.types import Chunk
 from llm_kit.wire import OnMalformed, WireDecoder
 
+# A dict or model without any of these is no Chat Completions event, of whatever imitator.
+_KNOWN_FIELDS = {"choices", "usage", "error", "detail", "object", "id", "model", "created"}
+
 _Reader = Callable[[Any, ChunkSink], None]
 _DEFAULT_LIMITS = Limits()
 
@@ -90,27 +93,45 @@ class ItemDecoder:
             return self._read_object
         if hasattr(item, "model_dump"):
             return self._read_model
-        raise StreamProtocolError(
-            f"can't read a {type(item).__module__}.{type(item).__qualname__} as part of a"
-            " stream; items may be Chunk, str, bytes (SSE), dicts in OpenAI's form,"
-            " or objects of the openai SDK"
-        )
+        raise _unreadable(_name(type(item)))
 
     def _read_line(self, item: str, out: ChunkSink) -> None:
         line = item if item.endswith(("\n", "\r")) else item + "\n"
-        self._wire.feed(line.encode(), out)
+        self._wire.feed(line.encode(errors="replace"), out)
 
     def _read_buffer(self, item: bytearray | memoryview, out: ChunkSink) -> None:
         self._wire.feed(bytes(item), out)
 
     def _read_object(self, item: Mapping[str, Any], out: ChunkSink) -> None:
+        if item and not (item.keys() & _KNOWN_FIELDS):
+            raise _unreadable(f"a dict with {', '.join(sorted(map(str, item)))}")
         self._wire.read_object(item, item, out)
 
     def _read_model(self, item: Any, out: ChunkSink) -> None:
         """Read a pydantic model, as the SDKs that are generated from an API make them."""
-        # Only what was sent: fields that the SDK adds by itself stay absent. SDKs build
-        # their models without validation, so pydantic's doubts about types say nothing.
-        self._wire.read_object(item.model_dump(exclude_unset=True, warnings=False), item, out)
+        # The openai SDK's `.stream()` gives the chunk in an event, and derives others from it.
+        kind = getattr(item, "type", None)
+        if kind == "chunk":
+            self._read_model(item.chunk, out)
+        elif not isinstance(kind, str) or not kind.endswith((".delta", ".done")):
+            # Only what was sent: fields that the SDK adds by itself stay absent. SDKs build
+            # their models without validation, so pydantic's doubts about types say nothing.
+            payload = item.model_dump(exclude_unset=True, warnings=False)
+            if not payload.keys() & _KNOWN_FIELDS:
+                raise _unreadable(_name(type(item)))
+            self._wire.read_object(payload, item, out)
+
+
+def _name(kind: type) -> str:
+    room = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"a {room}{kind.__qualname__}"
+
+
+def _unreadable(what: str) -> StreamProtocolError:
+    return StreamProtocolError(
+        f"can't read {what} as part of a stream; items may be Chunk, str, bytes (SSE), dicts in"
+        " OpenAI's form, or objects of the openai SDK"
+    )
 
 
 def _read_chunk(item: Chunk, out: ChunkSink) -> None:

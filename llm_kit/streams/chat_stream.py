@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from llm_kit._core.pipeline import Stage
 from llm_kit._io.drive import AsyncDriver, Driver, _State
@@ -41,13 +41,12 @@ class _Shown(_State):
         """
         self._stop.fire(reason=reason)
 
-    def add_stage(self, stage: Stage) -> None:
-        """
-        Send the chunks through a further stage: how wrappers nest without costing a layer.
-
-        Args:
-            stage: has ``feed(chunk, now)`` and ``flush(status)``; sees what comes from now on.
-        """
+    def _add_stage(self, stage: Stage) -> None:
+        """Send the chunks through a further stage: how wrappers nest without costing a layer."""
+        if self._over:
+            raise ValueError(
+                "this stream has ended: wrap it before it is read; .result has what it gave"
+            )
         self._pipeline.append(stage)
 
     def __repr__(self) -> str:
@@ -95,18 +94,9 @@ class AsyncChatStream(AsyncDriver, _Shown):
     def __aiter__(self) -> AsyncIterator[Chunk]:
         return self
 
-    def __iter__(self) -> NoReturn:
-        raise TypeError("this stream is async: write `async for chunk in stream`")
-
     async def __aenter__(self) -> Self:
         await self._open()
         return self
-
-    def __enter__(self) -> NoReturn:
-        raise TypeError("this stream is async: write `async with stream`")
-
-    def __exit__(self, *exc_info: object) -> None:
-        """Never reached: `__enter__` refuses; `with` asks for both before it calls either."""
 
     async def __aexit__(
         self,
@@ -115,3 +105,17 @@ class AsyncChatStream(AsyncDriver, _Shown):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    if not TYPE_CHECKING:  # a type checker shall see that these are not there
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError("this stream is async: write `async for chunk in stream`")
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError("this stream is async: write `async with stream`")
+
+        def __exit__(self, *exc_info: object) -> None:
+            """Never reached: `with` asks for both before it calls either, and one refuses."""
+
+        def __await__(self) -> NoReturn:
+            raise TypeError("this is not awaited: write `async for chunk in client.chat_stream()`")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from typing import Any, overload
 
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.pipeline import Pipeline
 from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
-from llm_kit.streams.normalize import normalize
+from llm_kit.streams.normalize import Response, normalize
 from llm_kit.types import Chunk, Status, StreamResult, ToolCall
 
 
@@ -26,15 +26,15 @@ class StreamCollector:
 
     @overload
     @staticmethod
-    def to_string(stream: AsyncIterable[Any]) -> Awaitable[str]: ...
+    def to_string(stream: AsyncIterable[Any]) -> Coroutine[Any, Any, str]: ...
     @overload
     @staticmethod
     def to_string(stream: Iterable[Any]) -> str: ...
     @overload
     @staticmethod
-    def to_string(stream: Any) -> Any: ...
+    def to_string(stream: Response) -> Any: ...
     @staticmethod
-    def to_string(stream: Any) -> str | Awaitable[str]:
+    def to_string(stream: Any) -> str | Coroutine[Any, Any, str]:
         """
         Give the text of the first choice; see `normalize` for what the stream may be.
 
@@ -48,15 +48,15 @@ class StreamCollector:
 
     @overload
     @staticmethod
-    def to_result(stream: AsyncIterable[Any]) -> Awaitable[StreamResult]: ...
+    def to_result(stream: AsyncIterable[Any]) -> Coroutine[Any, Any, StreamResult]: ...
     @overload
     @staticmethod
     def to_result(stream: Iterable[Any]) -> StreamResult: ...
     @overload
     @staticmethod
-    def to_result(stream: Any) -> Any: ...
+    def to_result(stream: Response) -> Any: ...
     @staticmethod
-    def to_result(stream: Any) -> StreamResult | Awaitable[StreamResult]:
+    def to_result(stream: Any) -> StreamResult | Coroutine[Any, Any, StreamResult]:
         """
         Give all that the stream adds up to; see `normalize` for what it may be.
 
@@ -88,7 +88,14 @@ class StreamCollector:
     ) -> ChatStream: ...
     @overload
     @staticmethod
-    def collect(stream: Any, *args: Any, **kwargs: Any) -> Any: ...
+    def collect(
+        stream: Response,
+        on_delta: Callable[[str], object] | None = None,
+        on_reasoning: Callable[[str], object] | None = None,
+        on_tool_call: Callable[[ToolCall], object] | None = None,
+        on_chunk: Callable[[Chunk], object] | None = None,
+        on_done: Callable[[StreamResult], object] | None = None,
+    ) -> Any: ...
     @staticmethod
     def collect(
         stream: Any,
@@ -106,7 +113,7 @@ class StreamCollector:
 
         Args:
             stream: see `normalize` for what it may be.
-            on_delta: called with each piece of text.
+            on_delta: called with each piece of text, of whichever choice.
             on_reasoning: called with each piece of reasoning.
             on_tool_call: called with each tool call, once, when the stream says it is finished.
             on_chunk: called with every chunk.
@@ -114,7 +121,7 @@ class StreamCollector:
         """
         collected: ChatStream | AsyncChatStream = normalize(stream)
         pipeline = collected._pipeline
-        collected.add_stage(
+        collected._add_stage(
             _Callbacks(pipeline, on_delta, on_reasoning, on_tool_call, on_chunk, on_done)
         )
         return collected
@@ -124,6 +131,8 @@ def _read(stream: ChatStream) -> StreamResult:
     with stream:
         for _ in stream:
             pass
+    if stream.failure is not None:  # also if somebody has read it before
+        raise stream.failure
     return stream.result
 
 
@@ -131,6 +140,8 @@ async def _aread(stream: AsyncChatStream) -> StreamResult:
     async with stream:
         async for _ in stream:
             pass
+    if stream.failure is not None:  # also if somebody has read it before
+        raise stream.failure
     return stream.result
 
 

@@ -14,7 +14,7 @@ from llm_kit._io.sigint import first_sigint_calls
 from llm_kit._io.stop import StopSignal
 from llm_kit.errors import StreamInterrupted
 from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
-from llm_kit.streams.normalize import normalize
+from llm_kit.streams.normalize import Response, normalize
 from llm_kit.types import StreamResult
 
 
@@ -54,7 +54,7 @@ class StreamInterrupter:
     @overload
     def wrap(self, stream: Iterable[Any], *, background: bool | None = None) -> ChatStream: ...
     @overload
-    def wrap(self, stream: Any, *, background: bool | None = None) -> Any: ...
+    def wrap(self, stream: Response, *, background: bool | None = None) -> Any: ...
     def wrap(self, stream: Any, *, background: bool | None = None) -> ChatStream | AsyncChatStream:
         """
         Put a stream under this button; see `normalize` for what it may be.
@@ -72,7 +72,8 @@ class StreamInterrupter:
             wrapped._source.read_in_background()
         stop = wrapped._stop
         with self._lock:
-            self._last = wrapped._pipeline.accumulator
+            if not self._fired:  # else what was stopped stays here to be read
+                self._last = wrapped._pipeline.accumulator
             self._stops.add(stop)
         if self._fired:
             self._fire(stop)

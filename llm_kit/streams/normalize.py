@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
-from typing import Any, Literal, overload
+from typing import Any, Literal, Protocol, overload
 
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.pipeline import Pipeline
@@ -19,6 +19,13 @@ from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
 DialectName = Literal["openai"]
 
 
+class Response(Protocol):
+    """A response of httpx or httpx2: one class for both colours, so only its owner knows."""
+
+    def iter_bytes(self) -> Any: ...
+    def aiter_bytes(self) -> Any: ...
+
+
 @overload
 def normalize(
     stream: AsyncIterable[Any], dialect: DialectName | None = None
@@ -26,7 +33,7 @@ def normalize(
 @overload
 def normalize(stream: Iterable[Any], dialect: DialectName | None = None) -> ChatStream: ...
 @overload
-def normalize(stream: Any, dialect: DialectName | None = None) -> Any: ...
+def normalize(stream: Response, dialect: DialectName | None = None) -> Any: ...
 def normalize(stream: Any, dialect: DialectName | None = None) -> ChatStream | AsyncChatStream:
     """
     Make a stream of chunks of any stream; every wrapper does this with what it is given.
@@ -55,7 +62,7 @@ def normalize(stream: Any, dialect: DialectName | None = None) -> ChatStream | A
     pipeline = Pipeline(Accumulator())
     decoder = ItemDecoder(dialect)
     stop = StopSignal()
-    if hasattr(stream, "status_code") and hasattr(stream, "iter_bytes"):
+    if hasattr(stream, "iter_bytes") and hasattr(stream, "stream"):
         steps = stream_session(decoder, pipeline, Open(None))
         if hasattr(stream.stream, "__iter__"):
             return ChatStream(ResponseSource(stop, stream), steps, pipeline, stop, Secrets())

@@ -8,8 +8,9 @@ from typing import Any, overload
 
 from llm_kit._core.accumulator import Accumulator
 from llm_kit.adapters.items import ItemDecoder
+from llm_kit.errors import LLMKitError
 from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
-from llm_kit.streams.normalize import normalize
+from llm_kit.streams.normalize import Response, normalize
 from llm_kit.types import Chunk, StreamResult, ToolCall, Usage
 
 
@@ -47,23 +48,28 @@ class StreamProcessor:
             self._decoder = ItemDecoder()
             self._total.quirks = self._decoder.quirks
         chunks: list[Chunk] = []
+        failure: LLMKitError | None = None
         try:
             self._decoder.feed(item, chunks)
-        finally:
-            for chunk in chunks:
-                self._total.feed(chunk, now)
+        except LLMKitError as error:
+            failure = error
+        for chunk in chunks:
+            self._total.feed(chunk, now)
+        if failure is not None:
+            failure.partial = self.get_result()
+            raise failure
 
     @overload
     def wrap(self, stream: AsyncIterable[Any]) -> AsyncChatStream: ...
     @overload
     def wrap(self, stream: Iterable[Any]) -> ChatStream: ...
     @overload
-    def wrap(self, stream: Any) -> Any: ...
+    def wrap(self, stream: Response) -> Any: ...
     def wrap(self, stream: Any) -> ChatStream | AsyncChatStream:
         """Take every chunk of a stream while passing it on; see `normalize` for what it may be."""
         wrapped: ChatStream | AsyncChatStream = normalize(stream)
         self._total.origin = wrapped._pipeline.accumulator
-        wrapped.add_stage(self._total)
+        wrapped._add_stage(self._total)
         return wrapped
 
     @property
@@ -116,4 +122,10 @@ class StreamProcessor:
         Raises:
             LookupError: that choice has not begun.
         """
-        return self._total.result(index)
+        result = self._total.result(index)
+        if self._total.origin is None:  # fed by hand: nobody will say how it ended but the stream
+            if self._total.failed_reason is not None:
+                result.status = "error"
+            elif self._total.all_finished:
+                result.status = "complete"
+        return result

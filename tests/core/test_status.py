@@ -36,11 +36,15 @@ def test_the_status_says_what_to_do(status, advice):
 
 @pytest.mark.parametrize(
     ("headers", "where"),
-    [({"location": "http://127.0.0.1:9/v1"}, "'http://127.0.0.1:9/v1'"), ({}, "'nowhere'")],
+    [
+        ({"location": "https://me:secret@h/v1?key=secret"}, "'https://h/v1'"),
+        ({"location": "http://127.0.0.1:9/v1"}, "'http://127.0.0.1:9/v1'"),
+        ({}, "''"),
+    ],
 )
 def test_a_redirect_is_told_with_its_goal(headers, where):
     error = error_of(307, "<html>", **headers)
-    assert f"redirected to {where}; give the final base_url" in str(error)
+    assert f"redirected to {where}; redirects are not followed" in str(error)
 
 
 @pytest.mark.parametrize(

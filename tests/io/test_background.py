@@ -128,6 +128,15 @@ def test_the_end_without_a_thread_cleans_up_in_place(background):
     background.end()
 
 
+def test_a_cleanup_that_fails_is_logged(caplog):
+    background = Background(StopSignal())
+    background.call(lambda: None)
+    background.end(lambda: 1 / 0)
+    (record,) = caplog.records
+    assert record.getMessage() == "closing a stream failed"
+    assert record.exc_info[0] is ZeroDivisionError
+
+
 def test_a_thread_that_cannot_be_started(background, monkeypatch):
     def refuse(self):
         raise RuntimeError("can't start new thread")

@@ -41,7 +41,7 @@ class Stage:
 
 def staged(colour, source, error=None):
     stream, stage = normalize(source), Stage(error)
-    stream.add_stage(stage)
+    stream._add_stage(stage)
     return stream, stage
 
 
@@ -69,7 +69,7 @@ def test_a_stages_error_comes_out_and_the_source_is_closed(colour):
     with FakeServer(STALLED) as server:
         stream = colour.stream(server)
         stage = Stage(ValueError("stage"))
-        stream.add_stage(stage)
+        stream._add_stage(stage)
         next(colour.each(stream))
         with pytest.raises(ValueError, match="stage"):
             colour.close(stream)
@@ -272,7 +272,7 @@ def test_a_dropped_stream_gives_its_connection_up(colour):
     with FakeServer(STALLED) as server:
         stage = Stage()
         stream = colour.stream(server)
-        stream.add_stage(stage)
+        stream._add_stage(stage)
         next(colour.each(stream))
         del stream
         gc.collect()
@@ -284,7 +284,7 @@ def test_a_dropped_stream_gives_its_connection_up(colour):
 def test_a_stream_that_was_never_started_is_dropped_silently(colour):
     with FakeServer(TEXT) as server:
         stage = Stage()
-        colour.stream(server).add_stage(stage)
+        colour.stream(server)._add_stage(stage)
         gc.collect()
         assert server.connections == 0
     assert stage.ends == []

@@ -114,7 +114,45 @@ def test_an_error_ends_it(colour):
     with pytest.raises(ValueError, match="mine"):
         colour.run(reading.read())
     colour.close(reading)
-    assert source.closed_in is None
+    assert source.closed_in is threading.current_thread()  # it may hold more than it reads from
+
+
+class MadeOf:
+    """An iterable whose iterator is another object, as a generator method makes it."""
+
+    def __init__(self, iterator):
+        self.iterator = iterator
+
+    def __iter__(self):
+        return self.iterator
+
+    __aiter__ = __iter__
+
+
+def test_the_iterator_is_closed_too(colour):
+    ended = []
+
+    def generate():
+        try:
+            yield 1
+            yield 2
+        finally:
+            ended.append(1)
+
+    async def agenerate():
+        try:
+            yield 1
+            yield 2
+        finally:
+            ended.append(1)
+
+    if colour.is_async:
+        reading = AsyncIterableSource(MadeOf(agenerate()))
+    else:
+        reading = IterableSource(StopSignal(), MadeOf(generate()))
+    assert colour.run(reading.read()) == 1
+    colour.close(reading)
+    assert ended == [1]
 
 
 def test_an_error_of_the_network_is_translated(colour):

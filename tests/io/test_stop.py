@@ -1,6 +1,7 @@
 """The stop signal and the two waits: whoever fires, whenever, exactly one wait ends."""
 
 import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -257,6 +258,22 @@ def test_a_call_that_swallows_the_wakes_cancellation_is_stopped_all_the_same(kin
     async def main():
         stop = StopSignal()
         task = await start(stop, stubborn)
+        stop.fire()
+        assert await asyncio.wait_for(task, PATIENCE) == ("stopped", 0)
+
+    asyncio.run(main())
+
+
+def test_a_cancellation_that_is_swallowed_is_repeated():
+    async def deaf():
+        for _ in range(2):
+            with contextlib.suppress(asyncio.CancelledError):
+                await forever()
+        await forever()
+
+    async def main():
+        stop = StopSignal()
+        task = await start(stop, deaf)
         stop.fire()
         assert await asyncio.wait_for(task, PATIENCE) == ("stopped", 0)
 

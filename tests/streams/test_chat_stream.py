@@ -21,6 +21,10 @@ def stalled():
         assert server.requests[0].closed.wait(PATIENCE)
 
 
+async def _await(stream):
+    await stream
+
+
 def test_a_context_manager_leaves_nothing_open(colour, stalled):
     if colour.is_async:
 
@@ -161,7 +165,7 @@ def test_an_added_stage_sees_what_comes_from_then_on(colour):
     stream = normalize(colour.source(["a", "b"]))
     chunks = colour.each(stream)
     assert next(chunks).delta == "a"
-    stream.add_stage(Shouting())
+    stream._add_stage(Shouting())
     assert [chunk.delta for chunk in chunks] == ["B"]
 
 
@@ -174,6 +178,8 @@ def test_the_wrong_colour_is_explained():
     stream = normalize(aiter_of())
     with pytest.raises(TypeError, match="async for"):
         iter(stream)
+    with pytest.raises(TypeError, match="this is not awaited"):
+        asyncio.run(_await(stream))
     with pytest.raises(TypeError, match="async with"), stream:
         pass
 

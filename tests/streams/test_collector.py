@@ -124,6 +124,7 @@ def test_an_error_of_a_callback_ends_the_stream(colour):
         error, _ = colour.fail(stream, LookupError)
         assert server.requests[0].closed.wait(5)
     assert str(error) == "one"
+    assert error.partial.content == "one"
     assert stream.result.status == "interrupted"
     assert told[-1][0] == "on_done"
 
@@ -136,6 +137,25 @@ def test_an_error_of_on_done_comes_out(colour):
     error, chunks = colour.fail(stream, LookupError)
     assert [chunk.delta for chunk in chunks] == ["a"]
     assert str(error) == "a"
+
+
+def test_a_broken_stream_is_not_whole_the_second_time(colour):
+    with FakeServer(Reply.text("one two three").cut(at=700)) as server:
+        stream = colour.stream(server)
+        first, _ = colour.fail(stream, StreamTruncatedError)
+        with pytest.raises(StreamTruncatedError) as caught:
+            colour.run(StreamCollector.to_string(stream))
+    assert caught.value is first
+
+
+def test_the_streams_own_error_comes_before_a_callbacks(colour):
+    def refuse(result):
+        raise LookupError
+
+    with FakeServer(Reply.text("one two three").cut(at=700)) as server:
+        stream = StreamCollector.collect(colour.stream(server), on_done=refuse)
+        error, _ = colour.fail(stream, StreamTruncatedError)
+    assert isinstance(error.__context__, LookupError)
 
 
 async def ignore(value):

@@ -29,11 +29,11 @@ from loopback import (
 from llm_kit import (
     AsyncLLMClient,
     LLMClient,
+    LLMKitError,
     StreamCollector,
     StreamInterrupted,
     StreamInterrupter,
     StreamProcessor,
-    StreamTruncatedError,
 )
 from llm_kit.testing import FakeServer, Reply
 
@@ -1334,13 +1334,11 @@ def soak(server, http, seconds, interrupting):
             presser = threading.Thread(target=press) if interrupting else None
             if presser:
                 presser.start()
-            with (
-                contextlib.suppress(StreamTruncatedError)
-                if not interrupting
-                else (contextlib.nullcontext())
-            ):
+            try:
                 for _ in stream:
                     pass
+            except LLMKitError as error:
+                failures.append(error)
             if stream.result.status == "complete":
                 usual += 0.2 * (time.monotonic() - began - usual)
             if presser:
@@ -1377,7 +1375,8 @@ def test_innocent_bystanders(package, record_property):
             record_property(f"interrupting={interrupting}", f"{counts}, lost {failures}")
             print(f"{package.__name__} interrupting={interrupting}: {counts}, lost {failures}")  # noqa: T201
             assert counts["whole"] > 100
-        # Without interrupts too, httpcore 1.0.9 was seen to lose a few of thousands.
-        assert len(lost[True]) <= len(lost[False]) + (2 if package is httpx else 0)
+        # httpcore 1.0.9 loses a few of thousands by itself under such contention, with and
+        # without interrupts; httpcore2 none: there an interrupt must not cost a single one.
+        assert len(lost[True]) <= (10 if package is httpx else len(lost[False]))
     finally:
         sys.setswitchinterval(switch)

@@ -94,6 +94,15 @@ def test_an_error_of_the_source_comes_out_as_it_is(colour):
     assert error.partial.status == "error"
 
 
+@pytest.mark.parametrize(
+    "item", [{"content": "x"}, {"type": "message_start", "message": {}}], ids=["dict", "anthropic"]
+)
+def test_a_dict_of_another_kind_is_not_passed_over(colour, item):
+    error, _ = colour.fail(normalize(colour.source(["a", item])), StreamProtocolError)
+    assert "can't read a dict with" in str(error)
+    assert error.partial.content == "a"
+
+
 @pytest.mark.parametrize("item", [5, None, object()], ids=["int", "None", "object"])
 def test_an_unknown_item(colour, item):
     error, _ = colour.fail(normalize(colour.source(["a", item])), StreamProtocolError)
@@ -229,6 +238,24 @@ def test_tool_calls_of_the_openai_sdk(colour, sdk):
         colour.read(stream)
     (call,) = stream.result.tool_calls
     assert call["function"] == {"name": "f", "arguments": '{"city":"Paris"}'}
+
+
+def test_the_helper_of_the_openai_sdk():
+    """Its events hold the chunks, and others that are derived from them."""
+    with (
+        FakeServer(Reply.text("Hello, world!")) as server,
+        openai.OpenAI(base_url=server.base_url, api_key="sk-sdk", max_retries=0) as client,
+        client.chat.completions.stream(model="m", messages=MESSAGES) as events,
+    ):
+        stream = normalize(events)
+        assert "".join(chunk.delta for chunk in stream) == "Hello, world!"
+        assert stream.result.status == "complete"
+
+
+def test_an_object_of_the_sdk_that_is_no_part_of_a_stream(colour):
+    item = openai.types.Model.construct(owned_by="x")
+    error, _ = colour.fail(normalize(colour.source([item])), StreamProtocolError)
+    assert "can't read a openai.types.model.Model" in str(error)
 
 
 def test_a_cut_stream_of_the_openai_sdk_does_not_pass_as_whole(colour, sdk):

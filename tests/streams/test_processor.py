@@ -11,6 +11,7 @@ from llm_kit import (
     StreamProtocolError,
     StreamTruncatedError,
     ToolCallDelta,
+    normalize,
 )
 from llm_kit.testing import FakeServer, Reply
 
@@ -38,7 +39,7 @@ def test_fed_by_hand_in_the_middle_of_the_stream(colour):
     assert result.usage is processor.usage
     assert result.chunk_count == processor.chunk_count
     assert result.finish_reason == "stop"
-    assert result.status == "streaming"  # nobody has told the processor how it ended
+    assert result.status == "complete"  # the chunks themselves say so
 
 
 def test_wrapped_around_a_stream(colour):
@@ -120,11 +121,35 @@ def test_anything_may_be_fed(items):
 def test_what_stood_before_a_broken_item_is_kept():
     processor = StreamProcessor()
     good = b'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\n'
-    with pytest.raises(StreamAPIError, match="boom"):
+    with pytest.raises(StreamAPIError, match="boom") as caught:
         processor.process(good + b'data: {"error": {"message": "boom"}}\n\n')
     assert processor.content == "Hi"
-    with pytest.raises(StreamProtocolError, match=r"can't read a builtins\.int"):
+    assert caught.value.partial.content == "Hi"
+    with pytest.raises(StreamProtocolError, match="can't read a int"):
         processor.process(5)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "status"),
+    [
+        ([Chunk("a")], "streaming"),
+        ([Chunk("a", finish_reason="stop")], "complete"),
+        ([Chunk("a", finish_reason="stop"), Chunk("b", 1)], "streaming"),
+        ([Chunk("a", finish_reason="error")], "error"),
+    ],
+)
+def test_the_status_of_one_that_is_fed_by_hand(chunks, status):
+    processor = StreamProcessor()
+    for chunk in chunks:
+        processor.process(chunk)
+    assert processor.get_result().status == status
+
+
+def test_a_stream_that_has_ended_is_not_wrapped(colour):
+    stream = normalize(colour.source(["a"]))
+    colour.read(stream)
+    with pytest.raises(ValueError, match="this stream has ended"):
+        StreamProcessor().wrap(stream)
 
 
 def test_several_choices():

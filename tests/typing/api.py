@@ -1,6 +1,7 @@
 """What a user's editor knows; never run, checked by mypy and pyright."""
 
-from collections.abc import AsyncIterator, Awaitable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import Any, assert_type
 
 import httpx
@@ -16,6 +17,7 @@ from llm_kit import (
     StreamInterrupter,
     StreamProcessor,
     StreamResult,
+    StreamTruncatedError,
     ToolCall,
     Usage,
     normalize,
@@ -49,7 +51,9 @@ async def async_colour(client: AsyncLLMClient, words: AsyncIterator[str]) -> Non
         assert_type(chunk, Chunk)
     async with stream as opened:
         assert_type(opened, AsyncChatStream)
-    assert_type(StreamCollector.to_string(words), Awaitable[str])
+    assert_type(await StreamCollector.to_string(words), str)
+    collecting: Coroutine[Any, Any, str] = StreamCollector.to_string(words)
+    asyncio.create_task(collecting)  # noqa: RUF006  types only
     assert_type(await StreamCollector.to_result(stream), StreamResult)
     assert_type(StreamCollector.collect(words), AsyncChatStream)
     assert_type(StreamInterrupter().wrap(words), AsyncChatStream)
@@ -79,3 +83,16 @@ def responses(response: httpx.Response) -> None:
     # One class of both colours: only its owner knows which.
     stream: Any = normalize(response)
     assert_type(StreamInterrupter().wrap(stream), Any)
+
+
+def mistakes(client: AsyncLLMClient, stream: AsyncChatStream) -> None:
+    # Each of these must be refused: an ignore that ignores nothing is an error itself.
+    StreamInterrupter().wrap(42)  # type: ignore[call-overload]
+    StreamCollector.collect(["a"], on_dleta=print)  # type: ignore[call-overload]
+    for _ in stream:  # type: ignore[attr-defined]
+        pass
+    LLMClient("http://h/v1", http_client=httpx.AsyncClient())  # type: ignore[arg-type]
+
+
+def errors(error: StreamTruncatedError) -> None:
+    assert_type(error.partial.content, str)

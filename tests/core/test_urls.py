@@ -1,0 +1,75 @@
+"""URLs: what is refused, how they are put together, and what is not shown of them."""
+
+import pytest
+
+from llm_kit._core.urls import checked_url, joined_url, secrets_in_url, shown_url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://h", "https://h:8000/v1", "http://[::1]:8000/v1", "http://u:p@h/v1?a=b"]
+)
+def test_what_may_be_the_base_of_an_api(url):
+    assert checked_url(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        (None, ValueError),
+        (5, TypeError),
+        ("", ValueError),
+        ("localhost:8000/v1", ValueError),
+        ("ftp://h/v1", ValueError),
+        ("http:///v1", ValueError),
+        ("http://h:abc/v1", ValueError),
+        ("http://h:99999/v1", ValueError),
+        ("http://h:0/v1", ValueError),
+        ("http://a b/v1", ValueError),
+        ("http://[::1/v1", ValueError),
+    ],
+)
+def test_what_may_not(url, error):
+    with pytest.raises(error, match="base_url") as caught:
+        checked_url(url)
+    assert type(caught.value) is error
+
+
+def test_a_refusal_does_not_show_the_password():
+    with pytest.raises(ValueError, match="base_url") as caught:
+        checked_url("ftp://me:secret@h/v1?key=secret")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:secret@h:1/v1?key=secret#x", "https://h:1/v1"),
+        ("/v1/x?key=secret", "/v1/x"),
+        ("http://[bad", "(no URL)"),
+        ("", ""),
+    ],
+)
+def test_shown(url, shown):
+    assert shown_url(url) == shown
+
+
+def test_secrets():
+    assert secrets_in_url("https://me:pass@h/v1?key=one&b=two%20three") == [
+        "pass",
+        "one",
+        "two three",
+    ]
+    assert secrets_in_url("https://h/v1") == [""]
+
+
+@pytest.mark.parametrize(
+    ("base", "whole"),
+    [
+        ("http://h", "http://h/chat"),
+        ("http://h/v1/", "http://h/v1/chat"),
+        ("http://h/v1/chat", "http://h/v1/chat"),
+        ("http://h/v1?a=b", "http://h/v1/chat?a=b"),
+    ],
+)
+def test_joined(base, whole):
+    assert joined_url(base, "/chat") == whole
