@@ -1,6 +1,7 @@
 """Every Python block of the README and of the docs runs, in order, in one namespace a page."""
 
 import doctest
+import gc
 import importlib
 import pathlib
 import pkgutil
@@ -42,6 +43,8 @@ def test_code_blocks(page, monkeypatch, tmp_path):
         for thing in names.values():
             if isinstance(thing, llm_kit.LLMClient):
                 thing.close()
+        names.clear()
+        gc.collect()  # now, while it is quiet, and not in the middle of another test
 
 
 MODULES = [
