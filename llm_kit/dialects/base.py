@@ -75,10 +75,6 @@ class Dialect(Protocol):
         """
         ...
 
-    def read_whole(self, payload: Mapping[str, Any], out: ChunkSink) -> None:
-        """Turn the answer of a server that did not stream into chunks; raises as `read` does."""
-        ...
-
 
 def api_error(error: Any, *, whole: Mapping[str, Any] | None = None) -> StreamAPIError:
     """

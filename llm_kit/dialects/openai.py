@@ -85,10 +85,6 @@ class OpenAIDialect:
         if failure is not None or "error" in payload or "choices" not in payload:
             _raise_reported(payload, failure)
 
-    def read_whole(self, payload: Mapping[str, Any], out: ChunkSink) -> None:
-        """Turn the answer of a server that did not stream into chunks; see `Dialect`."""
-        self.read(payload, out, payload)
-
 
 def _raise_reported(payload: Mapping[str, Any], failure: StreamAPIError | None) -> None:
     if payload.get("error"):

@@ -338,7 +338,7 @@ def test_a_whole_answer_in_one_object():
     message = {"role": "assistant", "content": "Hi", "tool_calls": [{"id": "c"}]}
     payload = {"choices": [{"message": message, "finish_reason": "stop"}]}
     chunks = []
-    OpenAIDialect().read_whole(payload, chunks)
+    OpenAIDialect().read(payload, chunks, payload)
     (chunk,) = chunks
     assert (chunk.role, chunk.delta, chunk.finish_reason) == ("assistant", "Hi", "stop")
     assert chunk.tool_calls == (ToolCallDelta(id="c"),)
