@@ -61,9 +61,14 @@ class Head:
 
 @frozen
 class Open:
-    """Send the request (None: it has been sent), and answer with the `Head`."""
+    """Send the request, and answer with the `Head`."""
 
-    request: Request | None
+    request: Request
+
+
+@frozen
+class Begin:
+    """The request has been sent by somebody else: answer with the `Head`."""
 
 
 @frozen
@@ -81,10 +86,11 @@ class Drain:
 END = object()
 """The body is over."""
 
+BEGIN = Begin()
 READ = Read()
 DRAIN = Drain()
 
-Ask = Open | Read | Drain
+Ask = Open | Begin | Read | Drain
 Steps = Generator[Ask, Any, None]
 
 
@@ -103,7 +109,9 @@ class Decoder(Protocol):
     def flush(self, out: ChunkSink) -> None: ...
 
 
-def stream_session(decoder: Decoder, pipeline: Pipeline, opening: Open | None = None) -> Steps:
+def stream_session(
+    decoder: Decoder, pipeline: Pipeline, opening: Open | Begin | None = None
+) -> Steps:
     """
     Run one stream from its request to its verdict.
 
@@ -119,7 +127,9 @@ def stream_session(decoder: Decoder, pipeline: Pipeline, opening: Open | None = 
     total.quirks = decoder.quirks
     if opening is not None:
         head = yield opening
-        if (instead := _without_refused_options(head, opening.request)) is not None:
+        if isinstance(opening, Open) and (
+            instead := _without_refused_options(head, opening.request)
+        ):
             total.attempts += 1
             decoder.quirks.add("stream_options_refused")
             head = yield Open(instead)
@@ -172,11 +182,10 @@ def _truncated(any_began: bool) -> StreamTruncatedError:
     )
 
 
-def _without_refused_options(head: Head, request: Request | None) -> Request | None:
+def _without_refused_options(head: Head, request: Request) -> Request | None:
     """Give the request without ``stream_options``, if that is what the server refuses in it."""
     if (
-        request is None
-        or head.info.status_code not in (400, 422)
+        head.info.status_code not in (400, 422)
         or "stream_options" not in request.body
         or "stream_options" not in head.error_body
     ):

@@ -17,13 +17,13 @@ from typing import Any, NoReturn, Protocol
 
 from llm_kit._core.pipeline import Pipeline
 from llm_kit._core.secrets import Secrets
-from llm_kit._core.session import DRAIN, READ, Ask, Head, Open, Request, Steps, status_of
+from llm_kit._core.session import BEGIN, DRAIN, READ, Ask, Begin, Open, Steps, status_of
 from llm_kit._io.stop import Stopped, StopSignal, arun, run
 from llm_kit.types import Chunk, Status, StreamResult
 
 
 class Source(Protocol):
-    """Where items come from; `open` only where the session asks for it."""
+    """Where items come from; `open` or `begin` too where the session asks for it."""
 
     def read(self) -> Any: ...
     def drain(self) -> list[Any]: ...
@@ -38,12 +38,6 @@ class AsyncSource(Protocol):
     async def drain(self) -> list[Any]: ...
     async def aclose(self) -> None: ...
     def read_in_background(self) -> None: ...
-
-
-class OpeningSource(Source, Protocol):
-    """A source that is opened first."""
-
-    def open(self, request: Request | None) -> Head: ...
 
 
 class _State:
@@ -90,6 +84,8 @@ class _State:
             return self._source.read  # type: ignore[no-any-return]
         if isinstance(ask, Open):
             return partial(self._source.open, ask.request)
+        if ask is BEGIN:
+            return self._source.begin  # type: ignore[no-any-return]
         assert ask is DRAIN, ask  # noqa: S101  a session asks nothing else
         return self._source.drain  # type: ignore[no-any-return]
 
@@ -186,7 +182,7 @@ class Driver(_State):
         """Go as far as the answer's head."""
         self._take_turn()
         try:
-            while isinstance(self._ask, Open) and not self._over:
+            while isinstance(self._ask, Open | Begin) and not self._over:
                 self._answer()
             if self._ask is None and not self._over:
                 self._answer()
@@ -273,7 +269,7 @@ class AsyncDriver(_State):
         """Go as far as the answer's head."""
         self._take_turn()
         try:
-            while isinstance(self._ask, Open) and not self._over:
+            while isinstance(self._ask, Open | Begin) and not self._over:
                 await self._answer()
             if self._ask is None and not self._over:
                 await self._answer()

@@ -117,11 +117,8 @@ class ResponseSource:
     def read_in_background(self) -> None:
         """Nothing: a stop always wakes a response's reader."""
 
-    def open(self, request: Request | None) -> Head:  # noqa: ARG002  it has been sent
-        """Give the head; see `Open`."""
-        return self._begin()
-
-    def _begin(self) -> Head:
+    def begin(self) -> Head:
+        """Give the head; see `Begin`."""
         if not tap(self._response) and self._background is None:
             self._background = Background(self._stop)
         info = _info(self._response)
@@ -193,7 +190,7 @@ class HttpSource(ResponseSource):
         self._secrets = secrets
         self._auth = {} if auth is None else {"auth": auth}
 
-    def open(self, request: Request | None) -> Head:
+    def open(self, request: Request) -> Head:
         """Send the request and give the answer's head; see `Open`."""
         self.close()  # an answer that was refused before
         self._response = None
@@ -204,10 +201,9 @@ class HttpSource(ResponseSource):
         if tap(self._response):
             self._background.end()
             self._background = None
-        return self._begin()
+        return self.begin()
 
-    def _send(self, request: Request | None) -> None:
-        assert request is not None  # noqa: S101  only a given response has been sent already
+    def _send(self, request: Request) -> None:
         options = _request_options(request, self._key())
         trace = OpeningTrace(self._stop)
         extensions = {"timeout": _TIMEOUT, "trace": trace}
@@ -236,11 +232,8 @@ class AsyncResponseSource:
     def read_in_background(self) -> None:
         """Nothing: every await can be woken."""
 
-    async def open(self, request: Request | None) -> Head:  # noqa: ARG002  it has been sent
-        """Give the head; see `Open`."""
-        return await self._begin()
-
-    async def _begin(self) -> Head:
+    async def begin(self) -> Head:
+        """Give the head; see `Begin`."""
         info = _info(self._response)
         if self._own and not _is_encoded(info):
             self._body = aiter(self._response.stream)
@@ -311,15 +304,14 @@ class AsyncHttpSource(AsyncResponseSource):
         self._secrets = secrets
         self._auth = {} if auth is None else {"auth": auth}
 
-    async def open(self, request: Request | None) -> Head:
+    async def open(self, request: Request) -> Head:
         """Send the request and give the answer's head; see `Open`."""
         await self.aclose()  # an answer that was refused before
         self._response = None
         await self._send(request)
-        return await self._begin()
+        return await self.begin()
 
-    async def _send(self, request: Request | None) -> None:
-        assert request is not None  # noqa: S101  only a given response has been sent already
+    async def _send(self, request: Request) -> None:
         options = _request_options(request, await self._key())
         extensions = {"timeout": _TIMEOUT, "trace": _close_failed_handshake()}
         try:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, overload
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.pipeline import Pipeline
 from llm_kit._core.secrets import Secrets
-from llm_kit._core.session import Open, stream_session
+from llm_kit._core.session import BEGIN, stream_session
 from llm_kit._io.foreign import AsyncIterableSource, IterableSource
 from llm_kit._io.http import AsyncResponseSource, ResponseSource
 from llm_kit._io.stop import StopSignal
@@ -63,7 +63,7 @@ def normalize(stream: Any, dialect: DialectName | None = None) -> ChatStream | A
     decoder = ItemDecoder(dialect)
     stop = StopSignal()
     if hasattr(stream, "iter_bytes") and hasattr(stream, "stream"):
-        steps = stream_session(decoder, pipeline, Open(None))
+        steps = stream_session(decoder, pipeline, BEGIN)
         if hasattr(stream.stream, "__iter__"):
             return ChatStream(ResponseSource(stop, stream), steps, pipeline, stop, Secrets())
         return AsyncChatStream(AsyncResponseSource(stream), steps, pipeline, stop, Secrets())

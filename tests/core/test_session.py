@@ -17,9 +17,11 @@ from llm_kit import (
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.pipeline import Pipeline
 from llm_kit._core.session import (
+    BEGIN,
     DRAIN,
     END,
     READ,
+    Begin,
     Head,
     Open,
     Request,
@@ -64,9 +66,9 @@ class Script:
                 return self.pipeline.accumulator
 
     def answer(self, ask):
-        if isinstance(ask, Open):
+        if isinstance(ask, Open | Begin):
             return self.heads.pop(0)
-        return self.items.pop(0) if ask is READ else None
+        return self.items.pop(0) if ask is READ else []
 
     def fail(self, kind):
         with pytest.raises(kind) as caught:
@@ -150,7 +152,7 @@ def test_another_refusal_is_an_error(refusal):
     Script(heads=[refusal]).fail(APIStatusError)
 
 
-@pytest.mark.parametrize("ask", [opening(), Open(None)])
+@pytest.mark.parametrize("ask", [opening(), BEGIN])
 def test_what_was_not_asked_for_is_not_left_out(ask):
     script = Script(heads=[Head(ResponseInfo(400, {}), "stream_options")])
     script.opening = ask

@@ -80,7 +80,7 @@ PAIRS = [
     (
         http.ResponseSource,
         http.AsyncResponseSource,
-        {"__init__", "_begin", "read", "drain", "_read_briefly", "close", "_close_response"},
+        {"__init__", "begin", "read", "drain", "_read_briefly", "close", "_close_response"},
     ),
 ]
 
