@@ -121,6 +121,32 @@ def test_what_an_sdk_adds_stays_absent():
     assert chunk.usage is None
 
 
+class Event:
+    """An event of the openai SDK's `.stream()`, which holds a chunk or is derived from one."""
+
+    def __init__(self, kind, chunk=None):
+        self.type, self.chunk = kind, chunk
+
+    def model_dump(self, **_):
+        return {"owned_by": self.type}
+
+
+def test_events_of_an_sdk_give_the_chunk_once():
+    model = model_of(FINISHED)
+    _, chunks = read(Event("chunk", model), Event("content.delta"), Event("content.done"))
+    assert [chunk.raw for chunk in chunks] == [model]
+
+
+@pytest.mark.parametrize("item", [Event("thread"), Event(None), {"content": "x"}])
+def test_objects_of_another_kind_are_refused(item):
+    with pytest.raises(StreamProtocolError, match="can't read a"):
+        read(item)
+
+
+def test_an_empty_dict_says_nothing():
+    assert read({})[1] == []
+
+
 def test_models_of_doubtful_types_are_read():
     payload = {**FINISHED, "created": "never", "service_tier": 5}
     _, (chunk,) = read(model_of(payload))

@@ -241,6 +241,24 @@ def test_the_end():
     assert (result.status, result.quirks, result.attempts) == ("interrupted", ("a", "b"), 2)
 
 
+@pytest.mark.parametrize(
+    ("reasons", "expected", "status"),
+    [
+        (["stop"], 1, "complete"),
+        ([None], 1, "interrupted"),
+        (["stop", None], 1, "interrupted"),
+        (["stop"], 2, "interrupted"),
+        (["stop", "length"], 2, "complete"),
+        (["error"], 1, "error"),
+    ],
+)
+def test_a_stop_is_judged_by_what_the_stream_had_said(reasons, expected, status):
+    total = fed(*(Chunk("x", index, finish_reason=why) for index, why in enumerate(reasons)))
+    total.expected = expected
+    total.flush("interrupted")
+    assert total.status == status
+
+
 @pytest.mark.parametrize(("word", "failed"), [("error", "error"), ("stop", None), (None, None)])
 def test_a_finish_reason_may_say_that_the_server_failed(word, failed):
     assert fed(Chunk("x", finish_reason=word)).failed_reason == failed

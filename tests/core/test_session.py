@@ -50,6 +50,7 @@ class Script:
         self.pipeline.accumulator.expected = expected
         self.opening = opening(stream_options={"include_usage": True}) if heads else None
         self.heads, self.items, self.asked = list(heads), [*items, END], []
+        self.rest = []
 
     def run(self):
         steps = stream_session(ItemDecoder(), self.pipeline, self.opening)
@@ -68,7 +69,7 @@ class Script:
     def answer(self, ask):
         if isinstance(ask, Open | Begin):
             return self.heads.pop(0)
-        return self.items.pop(0) if ask is READ else []
+        return self.items.pop(0) if ask is READ else self.rest
 
     def fail(self, kind):
         with pytest.raises(kind) as caught:
@@ -208,6 +209,15 @@ def test_a_finish_reason_that_says_error():
     error = Script(HELLO, FAILED).fail(StreamAPIError)
     assert (error.code, error.status_code) == ("error", None)
     assert "finish_reason 'error'" in str(error)
+
+
+def test_what_stands_behind_an_error_is_read_too():
+    script = Script(HELLO, {"error": {"message": "boom"}})
+    script.rest = [{"choices": [], "usage": {"total_tokens": 7}}, {"error": "again"}, 5]
+    error = script.fail(StreamAPIError)
+    assert error.message == "boom"
+    assert script.asked == [READ, READ, DRAIN]
+    assert script.pipeline.arrived.pop().usage.total_tokens == 7
 
 
 def test_a_finish_reason_that_says_error_before_a_loss():

@@ -7,6 +7,7 @@ import pytest
 
 from llm_kit import (
     APIConnectionError,
+    APIStatusError,
     StreamAPIError,
     StreamProtocolError,
     StreamTimeoutError,
@@ -92,6 +93,23 @@ def test_anthropics_errors_are_told_by_name():
     base = type("AnthropicError", (Exception,), {})
     kind = type("APIError", (base,), {})
     assert type(translate(kind("overloaded"), opened=True)) is StreamAPIError
+
+
+@pytest.mark.parametrize("package", [httpx, httpx2], ids=["httpx", "httpx2"])
+def test_a_hook_that_raises_for_the_status(package):
+    request = package.Request("POST", "http://h", headers={"authorization": "Bearer sk-x"})
+    response = package.Response(429, headers={"Retry-After": "2"}, request=request)
+    with pytest.raises(package.HTTPStatusError) as caught:
+        response.raise_for_status()
+    error = translate(caught.value, opened=False)
+    assert (type(error), error.status_code, error.retry_after) == (APIStatusError, 429, 2.0)
+    assert caught.value.__dict__["_request"] is None
+
+
+def test_an_error_of_a_ring_is_looked_at_once():
+    first, second = ValueError("a"), ValueError("b")
+    first.__cause__, second.__cause__ = second, first
+    assert translate(first, opened=True) is first
 
 
 def test_other_errors_are_the_users_own():

@@ -21,6 +21,13 @@ def stalled():
         assert server.requests[0].closed.wait(PATIENCE)
 
 
+def test_a_stream_that_has_ended_takes_no_further_stage(colour):
+    stream = normalize(colour.source(["a"]))
+    colour.read(stream)
+    with pytest.raises(ValueError, match="this stream has ended"):
+        stream._add_stage(None)
+
+
 async def _await(stream):
     await stream
 
