@@ -28,11 +28,8 @@ class Plain(ast.NodeTransformer):
         return self.visit(node.value)
 
     def visit_AsyncFunctionDef(self, node):
-        return self.visit_FunctionDef(
-            ast.FunctionDef(
-                node.name, node.args, node.body, node.decorator_list, node.returns, None
-            )
-        )
+        fields = {name: getattr(node, name) for name in node._fields}
+        return self.visit_FunctionDef(ast.FunctionDef(**fields))
 
     def visit_FunctionDef(self, node):
         node.name = self.plain(node.name)
