@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from llm_kit._core.accumulator import Accumulator
+from llm_kit._core.arguments import (
+    check_key,
+    checked_choices,
+    checked_headers,
+    checked_messages,
+)
 from llm_kit._core.pipeline import Pipeline
 from llm_kit._core.secrets import Secrets
 from llm_kit._core.session import Open, Request, stream_session
@@ -72,14 +78,14 @@ class _Settings:
         ):
             raise TypeError("api_key must be a string, or a callable that returns one")
         if isinstance(self._api_key, str):
-            _check_key(self._api_key)
+            check_key(self._api_key)
         self._headers = dict(headers or {})
         self._limits = limits or Limits()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={shown_url(self.base_url)!r}, model={self.model!r})"
 
-    def prepare(
+    def _prepare(
         self,
         messages: Sequence[Message | Mapping[str, Any]],
         model: str | None,
@@ -93,10 +99,8 @@ class _Settings:
             raise TypeError(f"{', '.join(sorted(later))}: not in this version of llm_kit yet")
         if "stream" in params:
             raise TypeError("chat_stream always streams: leave `stream` out")
-        n = params.get("n")
-        if n is not None and (type(n) is not int or n < 1):
-            raise ValueError(f"n must be a whole number of choices, 1 or more; got {n!r}")
-        headers = _checked_headers(self._headers) | _checked_headers(extra_headers or {})
+        n = checked_choices(params.get("n"))
+        headers = checked_headers(self._headers) | checked_headers(extra_headers or {})
         secrets = Secrets()
         secrets.add_headers(headers)
         for value in secrets_in_url(self.base_url):
@@ -105,19 +109,19 @@ class _Settings:
             joined_url(self.base_url, self.dialect.path),
             headers,
             self.dialect.request_body(
-                _checked_messages(messages),
+                checked_messages(messages),
                 model=model or self.model,
                 include_usage=include_usage,
                 **params,
             ),
         )
         total = Accumulator()
-        total.expected = n or 1
+        total.expected = n
         pipeline = Pipeline(total)
         decoder = WireDecoder(self.dialect(), self._limits, on_malformed)
         return stream_session(decoder, pipeline, Open(request)), pipeline, secrets
 
-    def key_headers(self, key: object, secrets: Secrets) -> dict[str, str]:
+    def _key_headers(self, key: object, secrets: Secrets) -> dict[str, str]:
         """Put the key where the dialect wants it; from here on it is masked in errors."""
         if inspect.isawaitable(key):
             if inspect.iscoroutine(key):
@@ -125,17 +129,9 @@ class _Settings:
             raise TypeError("an async api_key callable needs AsyncLLMClient")
         if key is not None and not isinstance(key, str):
             raise TypeError(f"the api_key callable must return a string, not {type(key).__name__}")
-        _check_key(key or "")
+        check_key(key or "")
         secrets.add(key)
         return self.dialect.request_headers(key)
-
-
-def _check_key(key: str) -> None:
-    if key and not (key.isascii() and key.isprintable() and key == key.strip()):
-        raise ValueError(
-            "the api_key has a character that can't stand in a header (a line break,"
-            " a space at an end, or one beyond ASCII); check how it was read"
-        )
 
 
 def _given(**params: Any) -> dict[str, Any]:
@@ -145,34 +141,6 @@ def _given(**params: Any) -> dict[str, Any]:
 def environment(name: str) -> str | None:
     """Give what the environment says of ``BASE_URL`` or ``API_KEY``."""
     return os.environ.get(f"LLM_KIT_{name}") or os.environ.get(f"OPENAI_{name}") or None
-
-
-def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Refuse what can't be sent, and lower the names: two spellings are one header."""
-    for name, value in headers.items():
-        for text in (name, value):
-            if not (isinstance(text, str) and text.isascii() and text.isprintable()):
-                raise ValueError(  # without the value: it may be a key
-                    f"header {name!r}: name and value must be strings of printable ASCII"
-                )
-    return {name.lower(): value for name, value in headers.items()}
-
-
-def _checked_messages(messages: object) -> list[Mapping[str, Any]]:
-    example = '[{"role": "user", "content": "Hello"}]'
-    if isinstance(messages, str | Mapping) or not isinstance(messages, Iterable):
-        raise TypeError(
-            f"messages must be a list of messages, not {type(messages).__name__}: write {example}"
-        )
-    checked = list(messages)
-    for place, message in enumerate(checked):
-        if not isinstance(message, Mapping):
-            raise TypeError(
-                f"messages[{place}] must be a dict, not {type(message).__name__}: write {example}"
-            )
-    if not checked:
-        raise ValueError(f"messages is empty: write {example}")
-    return checked
 
 
 class LLMClient(_Settings):
@@ -260,13 +228,13 @@ class LLMClient(_Settings):
                 network does wrong is raised by the stream, as an `LLMKitError`.
         """
         params |= _given(tools=tools, stop=stop, n=n)
-        steps, pipeline, secrets = self.prepare(
+        steps, pipeline, secrets = self._prepare(
             messages, model, include_usage, on_malformed, extra_headers, params
         )
 
         def key() -> dict[str, str]:
             given = self._api_key() if callable(self._api_key) else self._api_key
-            return self.key_headers(given, secrets)
+            return self._key_headers(given, secrets)
 
         signal = StopSignal()
         source = HttpSource(signal, self._http, key, self._auth, secrets)
@@ -332,13 +300,13 @@ class AsyncLLMClient(_Settings):
     ) -> AsyncChatStream:
         """Ask for an answer, and give its stream at once; see `LLMClient.chat_stream`."""
         params |= _given(tools=tools, stop=stop, n=n)
-        steps, pipeline, secrets = self.prepare(
+        steps, pipeline, secrets = self._prepare(
             messages, model, include_usage, on_malformed, extra_headers, params
         )
 
         async def key() -> dict[str, str]:
             given: Any = self._api_key() if callable(self._api_key) else self._api_key
-            return self.key_headers(await given if inspect.isawaitable(given) else given, secrets)
+            return self._key_headers(await given if inspect.isawaitable(given) else given, secrets)
 
         source = AsyncHttpSource(self._http, key, self._auth, secrets)
         return AsyncChatStream(source, steps, pipeline, StopSignal(), secrets)

@@ -59,7 +59,7 @@ class _State:
         self._ask: Ask | None = None
         self._verdict: tuple[Status, Exception | None] = ("complete", None)
         self._error: Exception | None = None
-        self.failure: Exception | None = None
+        self._failure: Exception | None = None
         """What the stream's end raised, also after it was raised."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._advance(steps.send, None)
@@ -112,7 +112,7 @@ class _State:
         if error is not None and total.status == status:
             attach_partial(error, total.result())
             self._secrets.scrub(error)
-            self._error = self.failure = error
+            self._error = self._failure = error
 
     def _keep_partial(self, error: BaseException) -> None:
         """Put what came on an error that ends the stream from outside: the loop's, a task's."""

@@ -131,8 +131,8 @@ def _read(stream: ChatStream) -> StreamResult:
     with stream:
         for _ in stream:
             pass
-    if stream.failure is not None:  # also if somebody has read it before
-        raise stream.failure
+    if stream._failure is not None:  # also if somebody has read it before
+        raise stream._failure
     return stream.result
 
 
@@ -140,8 +140,8 @@ async def _aread(stream: AsyncChatStream) -> StreamResult:
     async with stream:
         async for _ in stream:
             pass
-    if stream.failure is not None:  # also if somebody has read it before
-        raise stream.failure
+    if stream._failure is not None:  # also if somebody has read it before
+        raise stream._failure
     return stream.result
 
 
