@@ -15,6 +15,8 @@ import coverage
 
 GATE = 95.0
 ROOT = pathlib.Path(__file__).parents[1]
+
+
 def own_test(module: pathlib.Path) -> pathlib.Path:
     """Find a module's test in the mirrored tree; a part of a room is tested with its room."""
     relative = module.relative_to(ROOT / "llm_kit")
@@ -42,7 +44,8 @@ def main() -> int:
             percent = 0.0
         short = percent < GATE
         failed |= short
-        print(f"{percent:6.1f} %  {name:42} {test.relative_to(ROOT)}{'  <-- short' if short else ''}")
+        mark = "  <-- short" if short else ""
+        print(f"{percent:6.1f} %  {name:42} {test.relative_to(ROOT)}{mark}")
     return int(failed)
 
 
