@@ -69,10 +69,11 @@ class Background:
         if outcome is _WOKEN:
             raise Stopped
         self._calling = False
+        result: T
         result, error = outcome
         if error is not None:
             raise error
-        return result  # type: ignore[no-any-return]
+        return result
 
     def end(self, cleanup: Callable[[], None] | None = None) -> None:
         """

@@ -80,14 +80,17 @@ class _State:
     def _operation(self) -> Callable[[], Any]:
         """Find what answers the session's ask."""
         ask = self._ask
+        operation: Callable[[], Any] = self._source.read
         if ask is READ:
-            return self._source.read  # type: ignore[no-any-return]
+            return operation
         if isinstance(ask, Open):
-            return partial(self._source.open, ask.request)
-        if ask is BEGIN:
-            return self._source.begin  # type: ignore[no-any-return]
-        assert ask is DRAIN, ask  # noqa: S101  a session asks nothing else
-        return self._source.drain  # type: ignore[no-any-return]
+            operation = partial(self._source.open, ask.request)
+        elif ask is BEGIN:
+            operation = self._source.begin
+        else:
+            assert ask is DRAIN, ask  # noqa: S101  a session asks nothing else
+            operation = self._source.drain
+        return operation
 
     def _advance(self, step: Callable[[Any], Ask], value: Any) -> None:
         """Give the session an answer or an error; keep its next ask, or its verdict."""
