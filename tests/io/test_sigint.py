@@ -34,8 +34,8 @@ def test_everything_is_put_back():
     assert not [each for each in threading.enumerate() if "Ctrl-C" in each.name]
 
 
-def test_the_thread_hears_what_the_handler_has_not_heard_yet():
-    """Blocked, the main thread runs no handler: the thread's call is what ends the wait."""
+def test_the_handler_and_the_thread_both_call():
+    """Whichever hears it first ends the wait: the handler can't, while a read blocks it."""
     heard, callers = threading.Event(), []
 
     def note():
