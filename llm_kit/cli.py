@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit code, but argparse's own ways out are SystemExit."""
     options = _parser().parse_args(argv)
     files = (sys.stdin, sys.stdout, sys.stderr)  # None if it was closed before the start
+    # Left open on purpose (SIM115): they stand in for the streams until the process ends.
     sys.stdin, sys.stdout, sys.stderr = (file or open(os.devnull, "r+") for file in files)  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")

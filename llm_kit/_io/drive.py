@@ -320,7 +320,7 @@ def _close_later(source: AsyncSource) -> None:
 def attach_partial(error: BaseException, received: StreamResult) -> None:
     """Put what came on the error, also on one that is not ours, if it takes it."""
     try:
-        error.partial = received  # type: ignore[attr-defined]
+        error.partial = received  # type: ignore[attr-defined]  # not declared on foreign errors
     except AttributeError:  # a foreign error with slots: `result` has the partial all the same
         return
 
