@@ -18,9 +18,10 @@ from llm_kit.errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
-from llm_kit.policies import Limits
+from llm_kit.policies import Limits, Recovery, RetryPolicy
 from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
 from llm_kit.streams.collector import StreamCollector
+from llm_kit.streams.deadlines import Deadlines
 from llm_kit.streams.interrupter import StreamInterrupter
 from llm_kit.streams.normalize import normalize
 from llm_kit.streams.processor import StreamProcessor
@@ -47,12 +48,15 @@ __all__ = [
     "ChatStream",
     "ChoiceResult",
     "Chunk",
+    "Deadlines",
     "FunctionCall",
     "LLMClient",
     "LLMKitError",
     "Limits",
     "Message",
+    "Recovery",
     "ResponseInfo",
+    "RetryPolicy",
     "StreamAPIError",
     "StreamCollector",
     "StreamError",

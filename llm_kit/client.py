@@ -10,7 +10,9 @@ import inspect
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+from attrs import asdict, evolve
 
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.arguments import (
@@ -19,9 +21,12 @@ from llm_kit._core.arguments import (
     checked_headers,
     checked_messages,
 )
+from llm_kit._core.budget import Budget
 from llm_kit._core.pipeline import Pipeline
+from llm_kit._core.request import Request
+from llm_kit._core.retrial import Retrial
 from llm_kit._core.secrets import Secrets
-from llm_kit._core.session import Open, Request, stream_session
+from llm_kit._core.session import Open, Steps, stream_session
 from llm_kit._core.urls import checked_url, joined_url, secrets_in_url, shown_url
 from llm_kit._io.http import (
     AsyncHTTPClient,
@@ -34,9 +39,10 @@ from llm_kit._io.http import (
 )
 from llm_kit._io.stop import StopSignal
 from llm_kit.dialects import find_dialect
-from llm_kit.policies import Limits
+from llm_kit.policies import Limits, Recovery, RecoveryAction, RetryPolicy
 from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
 from llm_kit.streams.collector import StreamCollector
+from llm_kit.streams.deadlines import Deadlines
 from llm_kit.streams.interrupter import StreamInterrupter
 from llm_kit.streams.normalize import DialectName, normalize
 from llm_kit.streams.processor import StreamProcessor
@@ -52,9 +58,9 @@ __all__ = [
     "normalize",
 ]
 
+T = TypeVar("T")
 SyncKey = str | Callable[[], str]
 AsyncKey = str | Callable[[], str | Awaitable[str]]
-_LATER = frozenset({"deadlines", "retry", "recovery"})
 
 
 class _Settings:
@@ -66,6 +72,8 @@ class _Settings:
         api_key: Any,
         model: str | None,
         headers: Mapping[str, str] | None,
+        deadlines: Deadlines | None,
+        retry: RetryPolicy | None,
         limits: Limits | None,
         dialect: str,
     ) -> None:
@@ -80,7 +88,9 @@ class _Settings:
         if isinstance(self._api_key, str):
             check_key(self._api_key)
         self._headers = dict(headers or {})
-        self._limits = limits or Limits()
+        self._deadlines = _checked(deadlines, Deadlines, "deadlines") or Deadlines()
+        self._retry = _checked(retry, RetryPolicy, "retry") or RetryPolicy()
+        self._limits = _checked(limits, Limits, "limits") or Limits()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(base_url={shown_url(self.base_url)!r}, model={self.model!r})"
@@ -89,14 +99,15 @@ class _Settings:
         self,
         messages: Sequence[Message | Mapping[str, Any]],
         model: str | None,
+        deadlines: Deadlines | None,
+        retry: RetryPolicy | None,
+        recovery: RecoveryAction | Recovery | None,
         include_usage: bool,
         on_malformed: OnMalformed,
         extra_headers: Mapping[str, str] | None,
         params: Mapping[str, Any],
-    ) -> tuple[Any, Pipeline, Secrets]:
-        """Build what the request needs; gives the session's steps, its pipeline, its secrets."""
-        if later := _LATER & params.keys():
-            raise TypeError(f"{', '.join(sorted(later))}: not in this version of llm_kit yet")
+    ) -> tuple[Steps, Pipeline, StopSignal, Budget, Secrets]:
+        """Build what a stream consists of, but for its source."""
         if "stream" in params:
             raise TypeError("chat_stream always streams: leave `stream` out")
         n = checked_choices(params.get("n"))
@@ -115,11 +126,51 @@ class _Settings:
                 **params,
             ),
         )
+        budget = Budget()
+        budget.restrict(**asdict(_checked(deadlines, Deadlines, "deadlines") or self._deadlines))
+        retrial = self._retrial(retry, recovery, n, request.body, budget)
         total = Accumulator()
         total.expected = n
         pipeline = Pipeline(total)
-        decoder = WireDecoder(self.dialect(), self._limits, on_malformed)
-        return stream_session(decoder, pipeline, Open(request)), pipeline, secrets
+
+        def make_decoder() -> WireDecoder:
+            return WireDecoder(self.dialect(), self._limits, on_malformed)
+
+        steps = stream_session(make_decoder, pipeline, budget, Open(request), retrial)
+        return steps, pipeline, StopSignal(), budget, secrets
+
+    def _retrial(
+        self,
+        retry: RetryPolicy | None,
+        recovery: RecoveryAction | Recovery | None,
+        n: int,
+        body: Mapping[str, Any],
+        budget: Budget,
+    ) -> Retrial:
+        policy = _checked(retry, RetryPolicy, "retry") or self._retry
+        if recovery is None or isinstance(recovery, str):
+            recovery = Recovery("raise" if recovery is None else recovery)
+        if not isinstance(recovery, Recovery):
+            raise TypeError('recovery must be "raise", "restart", "continue" or a Recovery(...)')
+        if recovery.action != "raise" and policy.attempts == 1:
+            raise ValueError(
+                f'recovery="{recovery.action}" needs a second request, and the retry policy'
+                " allows one: give retry=RetryPolicy(attempts=2) or more"
+            )
+        if recovery.action == "continue" and n > 1:
+            raise ValueError(
+                'recovery="continue" goes on from one text, and n asks for several:'
+                ' use recovery="restart"'
+            )
+
+        def continued(request: Request, text: str) -> tuple[Request, str]:
+            body, left_out = self.dialect.continued_body(
+                request.body, text, request.url, recovery.mode, recovery.instruction
+            )
+            return evolve(request, body=body), left_out
+
+        can_go_on = self.dialect.can_be_continued(body)
+        return Retrial(policy, recovery, continued if can_go_on else None, budget)
 
     def _key_headers(self, key: object, secrets: Secrets) -> dict[str, str]:
         """Put the key where the dialect wants it; from here on it is masked in errors."""
@@ -136,6 +187,12 @@ class _Settings:
 
 def _given(**params: Any) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
+
+
+def _checked(value: T | None, kind: type[T], name: str) -> T | None:
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}(...), not {value!r}")
+    return value
 
 
 def environment(name: str) -> str | None:
@@ -162,10 +219,13 @@ class LLMClient(_Settings):
         model: for requests that name none; by default LLM_KIT_MODEL.
         auth: an ``httpx.Auth``, for servers that want more than a key.
         headers: sent with each request.
+        deadlines: how long a stream may take; by default ``Deadlines()``.
+        retry: how often a request is sent that failed before the model said anything; by default
+            ``RetryPolicy()``.
         limits: how much one answer may send.
         http_client: your own ``httpx.Client`` (or httpx2's), for proxies, certificates or
-            HTTP/2; it is not closed with this client. Its timeouts are not used: a stream may
-            be silent for as long as a model thinks.
+            HTTP/2; it is not closed with this client. Its timeouts are not used, but
+            ``deadlines``.
         dialect: how the server speaks.
 
     Raises:
@@ -180,11 +240,13 @@ class LLMClient(_Settings):
         *,
         auth: Auth | None = None,
         headers: Mapping[str, str] | None = None,
+        deadlines: Deadlines | None = None,
+        retry: RetryPolicy | None = None,
         limits: Limits | None = None,
         http_client: HTTPClient | None = None,
         dialect: DialectName = "openai",
     ) -> None:
-        super().__init__(base_url, api_key, model, headers, limits, dialect)
+        super().__init__(base_url, api_key, model, headers, deadlines, retry, limits, dialect)
         if http_client is not None and not hasattr(http_client, "send"):
             raise TypeError("http_client must be an httpx.Client")
         if http_client is not None and inspect.iscoroutinefunction(http_client.send):
@@ -201,6 +263,9 @@ class LLMClient(_Settings):
         tools: Sequence[Mapping[str, Any]] | None = None,
         stop: str | Sequence[str] | None = None,
         n: int | None = None,
+        deadlines: Deadlines | None = None,
+        retry: RetryPolicy | None = None,
+        recovery: RecoveryAction | Recovery | None = None,
         include_usage: bool = True,
         on_malformed: OnMalformed = "raise",
         extra_headers: Mapping[str, str] | None = None,
@@ -216,6 +281,10 @@ class LLMClient(_Settings):
             tools: the tools that the model may call, in OpenAI's form.
             stop: texts at which the server shall stop.
             n: how many choices.
+            deadlines: how long this stream may take, in place of the client's.
+            retry: how often this request is sent, in place of the client's.
+            recovery: what happens when the answer is lost in the middle: "raise" (the default),
+                "restart" or "continue"; see `Recovery`.
             include_usage: ask for the tokens used; a server that refuses the question is
                 asked again once without it.
             on_malformed: "skip" leaves broken events out (see ``result.quirks``) where
@@ -228,17 +297,24 @@ class LLMClient(_Settings):
                 network does wrong is raised by the stream, as an `LLMKitError`.
         """
         params |= _given(tools=tools, stop=stop, n=n)
-        steps, pipeline, secrets = self._prepare(
-            messages, model, include_usage, on_malformed, extra_headers, params
+        steps, pipeline, stop_signal, budget, secrets = self._prepare(
+            messages,
+            model,
+            deadlines,
+            retry,
+            recovery,
+            include_usage,
+            on_malformed,
+            extra_headers,
+            params,
         )
 
         def key() -> dict[str, str]:
             given = self._api_key() if callable(self._api_key) else self._api_key
             return self._key_headers(given, secrets)
 
-        signal = StopSignal()
-        source = HttpSource(signal, self._http, key, self._auth, secrets)
-        return ChatStream(source, steps, pipeline, signal, secrets)
+        source = HttpSource(stop_signal, budget, self._http, key, self._auth, secrets)
+        return ChatStream(source, steps, pipeline, stop_signal, budget, secrets)
 
     def close(self) -> None:
         """Close the connections; of an ``http_client`` of your own nothing is closed."""
@@ -272,11 +348,13 @@ class AsyncLLMClient(_Settings):
         *,
         auth: Auth | None = None,
         headers: Mapping[str, str] | None = None,
+        deadlines: Deadlines | None = None,
+        retry: RetryPolicy | None = None,
         limits: Limits | None = None,
         http_client: AsyncHTTPClient | None = None,
         dialect: DialectName = "openai",
     ) -> None:
-        super().__init__(base_url, api_key, model, headers, limits, dialect)
+        super().__init__(base_url, api_key, model, headers, deadlines, retry, limits, dialect)
         if http_client is not None and not hasattr(http_client, "send"):
             raise TypeError("http_client must be an httpx.AsyncClient")
         if http_client is not None and not inspect.iscoroutinefunction(http_client.send):
@@ -293,6 +371,9 @@ class AsyncLLMClient(_Settings):
         tools: Sequence[Mapping[str, Any]] | None = None,
         stop: str | Sequence[str] | None = None,
         n: int | None = None,
+        deadlines: Deadlines | None = None,
+        retry: RetryPolicy | None = None,
+        recovery: RecoveryAction | Recovery | None = None,
         include_usage: bool = True,
         on_malformed: OnMalformed = "raise",
         extra_headers: Mapping[str, str] | None = None,
@@ -300,16 +381,24 @@ class AsyncLLMClient(_Settings):
     ) -> AsyncChatStream:
         """Ask for an answer, and give its stream at once; see `LLMClient.chat_stream`."""
         params |= _given(tools=tools, stop=stop, n=n)
-        steps, pipeline, secrets = self._prepare(
-            messages, model, include_usage, on_malformed, extra_headers, params
+        steps, pipeline, stop_signal, budget, secrets = self._prepare(
+            messages,
+            model,
+            deadlines,
+            retry,
+            recovery,
+            include_usage,
+            on_malformed,
+            extra_headers,
+            params,
         )
 
         async def key() -> dict[str, str]:
             given: Any = self._api_key() if callable(self._api_key) else self._api_key
             return self._key_headers(await given if inspect.isawaitable(given) else given, secrets)
 
-        source = AsyncHttpSource(self._http, key, self._auth, secrets)
-        return AsyncChatStream(source, steps, pipeline, StopSignal(), secrets)
+        source = AsyncHttpSource(stop_signal, budget, self._http, key, self._auth, secrets)
+        return AsyncChatStream(source, steps, pipeline, stop_signal, budget, secrets)
 
     async def aclose(self) -> None:
         """Close the connections; of an ``http_client`` of your own nothing is closed."""

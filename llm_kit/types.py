@@ -73,7 +73,9 @@ class Usage:
     """
     Tokens as the server counts them; None where it gives no such number.
 
-    ``raw`` is the server's own object, with whatever else it reports.
+    ``raw`` is the server's own object, with whatever else it reports. If a stream took several
+    requests the numbers are sums, and ``raw`` is ``{"attempts": [...]}`` with an object for each
+    request that reported its usage; what a lost request took is often not known.
     """
 
     prompt_tokens: int | None = None
@@ -100,6 +102,7 @@ class Chunk:
             function_call, or the server's own word where it means something else.
         extra: the delta's fields that have no home above, or None.
         raw: the object that this chunk was made from, nothing dropped.
+        restarted: the answer begins anew here (see `Recovery`): what came before is void.
     """
 
     delta: str = ""
@@ -117,6 +120,7 @@ class Chunk:
     created: int | None = None
     system_fingerprint: str | None = None
     raw: Any = field(default=None, repr=False)
+    restarted: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -194,7 +198,7 @@ class StreamResult(ChoiceResult):
         chunk_count: how many chunks came.
         choices: every choice that began, by index.
         timing: seconds since the request.
-        attempts: how many requests it took.
+        attempts: how many requests it took, retries and recovery included.
         quirks: names of the oddities met on the way.
     """
 
@@ -219,8 +223,10 @@ class ResponseInfo:
         status_code: the HTTP status.
         headers: names in lower case; of a repeated one the values are joined with ``, ``.
         request_id: the server's own name for the request, if it sent one.
+        received_at: when the head came, in seconds since the epoch, if that is known.
     """
 
     status_code: int
     headers: Mapping[str, str] = field(repr=False)
     request_id: str | None = None
+    received_at: float | None = field(default=None, repr=False, eq=False)

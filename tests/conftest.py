@@ -8,7 +8,7 @@ import pathlib
 import pytest
 from loopback import TLS
 
-from llm_kit import AsyncLLMClient, LLMClient
+from llm_kit import AsyncLLMClient, LLMClient, RetryPolicy
 from llm_kit.testing import FakeServer
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -67,6 +67,7 @@ class SyncColour:
         """Make a client of this colour for a server (or a base_url); closed after the test."""
         options.setdefault("api_key", "sk-test-key-123")
         options.setdefault("model", "test-model")
+        options.setdefault("retry", RetryPolicy(attempts=1))  # a test says itself what it retries
         base_url = server.base_url if isinstance(server, FakeServer) else server
         client = self.client_class(base_url=base_url, **options)
         self._clients.append(client)

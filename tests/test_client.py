@@ -6,7 +6,17 @@ import httpx
 import httpx2
 import pytest
 
-from llm_kit import APIStatusError, AsyncLLMClient, Limits, LLMClient, StreamProtocolError
+from llm_kit import (
+    APIStatusError,
+    AsyncLLMClient,
+    Deadlines,
+    Limits,
+    LLMClient,
+    Recovery,
+    RetryPolicy,
+    StreamProtocolError,
+    StreamTimeoutError,
+)
 from llm_kit.testing import FakeServer, Reply
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -327,6 +337,9 @@ def test_base_url_and_path(colour, base_url, path):
         ({"base_url": 8000}, TypeError, "must be a string"),
         ({"base_url": "http://h/v1", "api_key": 5}, TypeError, "api_key must be a string"),
         ({"base_url": "http://h/v1", "dialect": "klingon"}, ValueError, "speaks 'openai'"),
+        ({"base_url": "http://h/v1", "deadlines": 30}, TypeError, "must be a Deadlines(...), not"),
+        ({"base_url": "http://h/v1", "retry": 3}, TypeError, "must be a RetryPolicy(...), not 3"),
+        ({"base_url": "http://h/v1", "limits": 3}, TypeError, "must be a Limits(...), not 3"),
     ],
 )
 def test_settings_that_make_no_client(client_class, arguments, error, says):
@@ -353,7 +366,31 @@ def test_an_http_client_of_the_other_colour():
         (MESSAGES, {"stream": False}, TypeError, "leave `stream` out"),
         (MESSAGES, {"n": "2"}, ValueError, "n must be a whole number"),
         (MESSAGES, {"n": 0}, ValueError, "n must be a whole number"),
-        (MESSAGES, {"retry": 3}, TypeError, "retry: not in this version"),
+        (MESSAGES, {"deadlines": 30}, TypeError, "deadlines must be a Deadlines(...), not 30"),
+        (MESSAGES, {"retry": 3}, TypeError, "retry must be a RetryPolicy(...), not 3"),
+        (MESSAGES, {"retry": RetryPolicy}, TypeError, "retry must be a RetryPolicy(...), not <cl"),
+        (MESSAGES, {"recovery": True}, TypeError, 'must be "raise", "restart", "continue" or a R'),
+        (MESSAGES, {"recovery": "again"}, ValueError, 'Recovery.action must be "raise" or "rest'),
+        (MESSAGES, {"recovery": ""}, ValueError, 'Recovery.action must be "raise" or "restart"'),
+        (
+            MESSAGES,
+            {"recovery": "restart", "retry": RetryPolicy(attempts=1)},
+            ValueError,
+            'recovery="restart" needs a second request, and the retry policy allows one: give'
+            " retry=RetryPolicy(attempts=2) or more",
+        ),
+        (
+            MESSAGES,
+            {"recovery": Recovery("continue"), "retry": RetryPolicy(attempts=1)},
+            ValueError,
+            'recovery="continue" needs a second request',
+        ),
+        (
+            MESSAGES,
+            {"recovery": "continue", "retry": RetryPolicy(), "n": 2},
+            ValueError,
+            'recovery="continue" goes on from one text, and n asks for several',
+        ),
         (MESSAGES, {"on_malformed": "ignore"}, ValueError, 'must be "raise" or "skip"'),
     ],
 )
@@ -362,6 +399,68 @@ def test_arguments_that_make_no_request(colour, messages, params, error, says):
     with pytest.raises(error) as caught:
         client.chat_stream(messages, **params)
     assert says in str(caught.value)
+
+
+def test_recovery_that_is_refused_to_the_clients_own_policy_is_granted_to_the_streams(colour):
+    client = colour.client("http://127.0.0.1:9/v1", retry=RetryPolicy(attempts=1))
+    with pytest.raises(ValueError, match="needs a second request"):
+        client.chat_stream(MESSAGES, recovery="restart")
+    client.chat_stream(MESSAGES, recovery="restart", retry=RetryPolicy(attempts=2))
+    client.chat_stream(MESSAGES, recovery="raise")
+    client.chat_stream(MESSAGES, recovery=None)
+    client.chat_stream(MESSAGES, recovery="restart", retry=RetryPolicy(attempts=2), n=2)
+
+
+def test_deadlines_are_the_clients_if_the_stream_has_none(colour):
+    with FakeServer(Reply.text("Hi").hang()) as server:
+        client = colour.client(server, deadlines=Deadlines(first_chunk=0.05))
+        error, _ = colour.fail(client.chat_stream(MESSAGES), StreamTimeoutError)
+        assert error.kind == "first_chunk"
+        own = client.chat_stream(MESSAGES, deadlines=Deadlines(total=0.05))
+        error, _ = colour.fail(own, StreamTimeoutError)
+        assert error.kind == "total"
+
+
+def test_retries_are_the_clients_if_the_stream_has_none(colour):
+    quick = RetryPolicy(attempts=3, pause=0.001)
+    with FakeServer(Reply.error(503, "later")) as server:
+        client = colour.client(server, retry=quick)
+        colour.fail(client.chat_stream(MESSAGES), APIStatusError)
+        assert len(server.requests) == 3
+        own = client.chat_stream(MESSAGES, retry=RetryPolicy(attempts=1))
+        colour.fail(own, APIStatusError)
+        assert len(server.requests) == 4
+
+
+def test_by_default_a_request_is_sent_again(colour):
+    reply = Reply.error(429, "slow down").with_headers({"retry-after": "0"})
+    with FakeServer(reply, Reply.text("Hi")) as server:
+        client = colour.client(server, retry=None)
+        stream = client.chat_stream(MESSAGES)
+        colour.read(stream)
+    assert (stream.result.content, stream.result.attempts) == ("Hi", 2)
+
+
+def test_a_callable_key_is_asked_before_each_further_attempt(colour):
+    keys = iter(["sk-the-first-key", "sk-the-second-key"])
+    with FakeServer(Reply.error(503, "later"), Reply.text("Hi")) as server:
+        client = colour.client(
+            server, api_key=colour.wrap_function(lambda: next(keys)), retry=RetryPolicy(2, 0, 0)
+        )
+        colour.read(client.chat_stream(MESSAGES))
+        sent = [received.headers["authorization"] for received in server.requests]
+    assert sent == ["Bearer sk-the-first-key", "Bearer sk-the-second-key"]
+
+
+def test_a_continued_answer(colour):
+    with FakeServer(Reply.text("one two three").cut(at=700), Reply.text(" and four")) as server:
+        stream = colour.stream(server, recovery="continue", retry=RetryPolicy(2, 0, 0))
+        colour.read(stream)
+        first, second = (received.json["messages"] for received in server.requests)
+    before = second[len(first)]["content"]
+    assert first == MESSAGES
+    assert before
+    assert stream.result.content == before + " and four"
 
 
 def test_messages_that_are_no_json(colour):

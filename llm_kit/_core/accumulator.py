@@ -99,8 +99,6 @@ class Accumulator:
     def __init__(self, since: float = 0.0) -> None:
         self.since = since
         self.status: Status = "streaming"
-        self.chunk_count = 0
-        self.usage: Usage | None = None
         self.attempts = 1
         self.quirks: set[str] = set()
         self.response: ResponseInfo | None = None
@@ -108,7 +106,13 @@ class Accumulator:
         """How many choices the request asked for."""
         self.origin: Accumulator | None = None
         """The stream's own accumulator, for one that stands elsewhere in its pipeline."""
+        self._head_at: float | None = None
         self._headers_at: float | None = None
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self.chunk_count = 0
+        self.usage: Usage | None = None
         self._choices: dict[int, _Choice] = {}
         self._id: str | None = None
         self._model: str | None = None
@@ -122,7 +126,9 @@ class Accumulator:
     def feed_head(self, response: ResponseInfo, now: float) -> None:
         """Take the answer's head that arrived at ``now``."""
         self.response = response
-        self._headers_at = now
+        self._head_at = now
+        if self._first_chunk is None:
+            self._headers_at = now
 
     def feed(self, chunk: Chunk, now: float) -> None:
         """Take one chunk that arrived at ``now``."""
@@ -135,6 +141,7 @@ class Accumulator:
             and choice is not None
             and self._first_text is not None
             and (self._named or chunk.id is None)
+            and not chunk.restarted
         ):
             choice.content.append(delta)
         else:
@@ -157,6 +164,9 @@ class Accumulator:
 
     def _feed_first(self, chunk: Chunk, delta: str, now: float) -> None:
         """Take a chunk in which something is seen for the first time, or that has no text."""
+        if chunk.restarted:
+            self._start_over()
+            self.chunk_count, self._last_chunk, self._headers_at = 1, now, self._head_at
         if self._first_chunk is None:
             self._first_chunk = now
         self._id = self._id or chunk.id
@@ -182,10 +192,20 @@ class Accumulator:
             status = "complete"
         self.status = status
 
+    def reopen(self) -> None:
+        """Forget how the choices ended: the answer goes on."""
+        for choice in self._choices.values():
+            choice.finish_reason = None
+
     @property
     def any_began(self) -> bool:
         """Whether any choice has begun."""
         return bool(self._choices)
+
+    @property
+    def any_tool_call(self) -> bool:
+        """Whether any tool call has begun."""
+        return any(choice.tools.as_list() for choice in list(self._choices.values()))
 
     @property
     def all_finished(self) -> bool:

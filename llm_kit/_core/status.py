@@ -40,7 +40,7 @@ def status_error(info: ResponseInfo, body: str) -> APIStatusError:
         status_code=status,
         body=body[:_KEPT_BODY],
         request_id=info.request_id,
-        retry_after=retry_after(info.headers),
+        retry_after=retry_after(info.headers, info.received_at),
     )
 
 
@@ -56,12 +56,13 @@ def _message(body: str) -> str:
     return text if len(text) <= 300 else text[:299] + "…"
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str], received_at: float | None = None) -> float | None:
     """
     Read how many seconds the server asks to wait, None if it does not say so legibly.
 
     ``Retry-After`` is a number of seconds or a date (RFC 9110, 10.2.3), the date being
-    taken relative to the answer's own ``Date``; ``retry-after-ms`` is OpenAI's addition.
+    taken relative to the answer's own ``Date``, by the server's clock, or else to our own
+    ``received_at``; ``retry-after-ms`` is OpenAI's addition.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
@@ -70,17 +71,23 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     seconds = _number(value)
     if seconds is not None or value is None:
         return seconds
+    then, now = _moment(value), _moment(headers.get("date", ""))
+    if now is None:
+        now = received_at
+    return None if then is None or now is None else max(0.0, then - now)
+
+
+def _moment(date: str) -> float | None:
     try:
-        then = parsedate_to_datetime(value)
-        now = parsedate_to_datetime(headers.get("date", ""))
-        return max(0.0, (then - now).total_seconds())
-    except (ValueError, TypeError):  # TypeError: one of the dates has no time zone
+        moment = parsedate_to_datetime(date)
+    except (ValueError, TypeError):
         return None
+    return moment.timestamp() if moment.tzinfo else None
 
 
 def _number(text: str | None) -> float | None:
     try:
-        number = float(text or "")
+        number = float(text if text and text.isascii() else "")
     except ValueError:
         return None
     return number if math.isfinite(number) and number >= 0 else None

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from llm_kit._io.stop import Stopped, StopSignal, run
+from llm_kit._io.stop import Waits, Woken, waiting_for
 
 T = TypeVar("T")
 
@@ -28,11 +28,11 @@ class Background:
     Makes one call at a time on a thread of its own, in the context (contextvars) of the first.
 
     Args:
-        stop: wakes the caller; the call itself goes on until it returns.
+        waits: wake the caller; the call itself goes on until it returns.
     """
 
-    def __init__(self, stop: StopSignal) -> None:
-        self._stop = stop
+    def __init__(self, waits: Waits) -> None:
+        self._waits = waits
         self._calls: SimpleQueue[tuple[Callable[[], Any], bool]] = SimpleQueue()
         self._outcomes: SimpleQueue[Any] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -43,19 +43,19 @@ class Background:
         Make a call and wait for it.
 
         Raises:
-            Stopped: the stop fired; the call has been left behind.
+            Woken: the call has been left behind.
         """
 
         def wake() -> None:
             self._outcomes.put(_WOKEN)
 
-        self._stop.enter(wake)
+        self._waits.enter(wake)
         try:
             if self._thread is None:
                 # A daemon, so that a call that never returns doesn't hold up the exit.
                 thread = threading.Thread(
                     target=contextvars.copy_context().run,
-                    args=(_serve, self._stop, self._calls, self._outcomes),
+                    args=(_serve, self._waits, self._calls, self._outcomes),
                     name="llm_kit background reader",
                     daemon=True,
                 )
@@ -65,9 +65,9 @@ class Background:
             self._calls.put((function, False))
             outcome = self._outcomes.get()
         finally:
-            self._stop.leave(wake)
+            self._waits.leave(wake)
         if outcome is _WOKEN:
-            raise Stopped
+            raise Woken
         self._calling = False
         result: T
         result, error = outcome
@@ -98,7 +98,7 @@ def _nothing() -> None:
 
 # A function, not a method: the thread must not keep the Background and its owner alive.
 def _serve(
-    stop: StopSignal,
+    waits: Waits,
     calls: SimpleQueue[tuple[Callable[[], Any], bool]],
     outcomes: SimpleQueue[Any],
 ) -> None:
@@ -112,7 +112,7 @@ def _serve(
             return
         outcome: tuple[Any, BaseException | None]
         try:
-            outcome = (run(stop, call), None)
+            outcome = (waiting_for(waits, call), None)
         except BaseException as error:  # raised again in the caller
             outcome = (None, error)
         outcomes.put(outcome)

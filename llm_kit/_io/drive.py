@@ -15,10 +15,21 @@ from functools import partial
 from time import monotonic
 from typing import Any, NoReturn, Protocol
 
+from llm_kit._core.budget import Budget
 from llm_kit._core.pipeline import Pipeline
 from llm_kit._core.secrets import Secrets
-from llm_kit._core.session import BEGIN, DRAIN, READ, Ask, Begin, Open, Steps, status_of
-from llm_kit._io.stop import Stopped, StopSignal, arun, run
+from llm_kit._core.session import (
+    READ,
+    Ask,
+    Drain,
+    Open,
+    Read,
+    Sleep,
+    Steps,
+    TimeUp,
+    status_of,
+)
+from llm_kit._io.stop import Expired, Stopped, StopSignal, arun, auntil_woken, run, until_woken
 from llm_kit.types import Chunk, Status, StreamResult
 
 
@@ -26,7 +37,7 @@ class Source(Protocol):
     """Where items come from; `open` or `begin` too where the session asks for it."""
 
     def read(self) -> Any: ...
-    def drain(self) -> list[Any]: ...
+    def drain(self) -> Any: ...
     def close(self) -> None: ...
     def read_in_background(self) -> None: ...
 
@@ -35,7 +46,7 @@ class AsyncSource(Protocol):
     """Where items come from: the async twin."""
 
     async def read(self) -> Any: ...
-    async def drain(self) -> list[Any]: ...
+    async def drain(self) -> Any: ...
     async def aclose(self) -> None: ...
     def read_in_background(self) -> None: ...
 
@@ -44,18 +55,28 @@ class _State:
     """What a driver knows: of either colour."""
 
     _turning: threading.Lock
+    _until_woken: Callable[[StopSignal], Any]
     _over = True  # until made: an object whose making failed has nothing to give up
 
     def __init__(
-        self, source: Any, steps: Steps, pipeline: Pipeline, stop: StopSignal, secrets: Secrets
+        self,
+        source: Any,
+        steps: Steps,
+        pipeline: Pipeline,
+        stop: StopSignal,
+        budget: Budget,
+        secrets: Secrets,
     ) -> None:
         self._source = source
         self._steps = steps
         self._pipeline = pipeline
         self._stop = stop
+        self._budget = budget
         self._secrets = secrets
         self._turning = threading.Lock()
         self._started = False
+        self._left_at = 0.0
+        """When the user's code got a chunk that says nothing: the server's time still runs."""
         self._ask: Ask | None = None
         self._verdict: tuple[Status, Exception | None] = ("complete", None)
         self._error: Exception | None = None
@@ -71,26 +92,47 @@ class _State:
                 "this stream is being read by another thread or task already; give each"
                 " reader a stream of its own"
             )
+        self._lend()
         if not self._started:
             self._started = True
-            self._pipeline.accumulator.since = monotonic()
+            now = self._pipeline.accumulator.since = monotonic()
+            self._budget.begin(now)
             with suppress(RuntimeError):  # no loop: a stream that is read in a thread
                 self._loop = asyncio.get_running_loop()
 
-    def _operation(self) -> Callable[[], Any]:
-        """Find what answers the session's ask."""
-        ask = self._ask
+    def _lend(self) -> None:
+        """Give the server back the time that the loop and its callbacks took."""
+        if self._left_at:
+            self._budget.lend(monotonic() - self._left_at)
+            self._left_at = 0.0
+
+    def _operation(self) -> tuple[Callable[[], Any], float]:
+        """
+        Find what answers the session's ask, and when the wait for it must end.
+
+        Raises:
+            Expired: that moment has passed already.
+        """
+        ask, now = self._ask, monotonic()
         operation: Callable[[], Any] = self._source.read
         if ask is READ:
-            return operation
-        if isinstance(ask, Open):
-            operation = partial(self._source.open, ask.request)
-        elif ask is BEGIN:
-            operation = self._source.begin
+            due = self._budget.wait(now)
+        elif isinstance(ask, Read | Drain):
+            due = ask.until if ask.until is not None else self._budget.wait(now)
+            operation = self._source.drain if isinstance(ask, Drain) else operation
         else:
-            assert ask is DRAIN, ask  # noqa: S101  a session asks nothing else
-            operation = self._source.drain
-        return operation
+            if self._stop.expired:  # of an attempt that is over
+                self._stop.renew()
+            if isinstance(ask, Sleep):
+                operation, due = partial(self._until_woken, self._stop), ask.until
+            else:
+                due = self._budget.wait(now)
+                operation = self._source.begin
+                if isinstance(ask, Open):
+                    operation = partial(self._source.open, ask.request)
+        if due <= now:
+            raise Expired
+        return operation, due
 
     def _advance(self, step: Callable[[Any], Ask], value: Any) -> None:
         """Give the session an answer or an error; keep its next ask, or its verdict."""
@@ -132,16 +174,22 @@ class _State:
 class Driver(_State):
     """Reads one stream in a thread."""
 
+    _until_woken = staticmethod(until_woken)
+
     def __next__(self) -> Chunk:
         self._take_turn()
         try:
             while True:
                 if self._over or not self._stop.fired:
+                    arrived = self._pipeline.arrived
+                    if arrived and not arrived[0].delta:
+                        self._left_at = monotonic()
                     chunk = self._pipeline.pop()
                     if self._pipeline.callbacks:
                         settle(self._pipeline)
                     if chunk is not None:
                         return chunk
+                    self._lend()
                 if self._over:
                     self._raise_error()
                     raise StopIteration
@@ -158,18 +206,24 @@ class Driver(_State):
     def _answer(self) -> None:
         """Do what the session asks; when it asks no more, end as it said."""
         if self._stop.fired:
-            self._end(self._stop.status, self._stop.error)
+            self._end("interrupted", self._stop.error)
         elif self._ask is None:
             self._end(*self._verdict)
         else:
+            late = False
             try:
-                answer = run(self._stop, self._operation())
+                operation, due = self._operation()
+                answer = run(self._stop, operation, due)
             except Stopped:
-                self._end(self._stop.status, self._stop.error)
+                return  # seen in the next turn: how a wait was woken is nobody's cause
+            except Expired:
+                late = True  # likewise
             except Exception as error:
                 self._advance(self._steps.throw, error)
             else:
                 self._advance(self._steps.send, answer)
+            if late:
+                self._advance(self._steps.throw, TimeUp())
 
     def _end(self, status: Status, error: Exception | None) -> None:
         if self._stop.retire():
@@ -185,10 +239,10 @@ class Driver(_State):
         """Go as far as the answer's head."""
         self._take_turn()
         try:
-            while isinstance(self._ask, Open | Begin) and not self._over:
+            # Chunks that wait are a sign that the head has come, and wait for the loop.
+            while not (self._ask is READ or self._pipeline.arrived or self._over):
                 self._answer()
-            if self._ask is None and not self._over:
-                self._answer()
+            self._left_at = monotonic()
             self._raise_error()
         except BaseException as error:
             self._end("interrupted", None)
@@ -219,16 +273,22 @@ class Driver(_State):
 class AsyncDriver(_State):
     """Reads one stream in a task."""
 
+    _until_woken = staticmethod(auntil_woken)
+
     async def __anext__(self) -> Chunk:
         self._take_turn()
         try:
             while True:
                 if self._over or not self._stop.fired:
+                    arrived = self._pipeline.arrived
+                    if arrived and not arrived[0].delta:
+                        self._left_at = monotonic()
                     chunk = self._pipeline.pop()
                     if self._pipeline.callbacks:
                         await asettle(self._pipeline)
                     if chunk is not None:
                         return chunk
+                    self._lend()
                 if self._over:
                     self._raise_error()
                     raise StopAsyncIteration
@@ -245,18 +305,24 @@ class AsyncDriver(_State):
     async def _answer(self) -> None:
         """Do what the session asks; when it asks no more, end as it said."""
         if self._stop.fired:
-            await self._end(self._stop.status, self._stop.error)
+            await self._end("interrupted", self._stop.error)
         elif self._ask is None:
             await self._end(*self._verdict)
         else:
+            late = False
             try:
-                answer = await arun(self._stop, self._operation())
+                operation, due = self._operation()
+                answer = await arun(self._stop, operation, due)
             except Stopped:
-                await self._end(self._stop.status, self._stop.error)
+                return  # seen in the next turn: how a wait was woken is nobody's cause
+            except Expired:
+                late = True  # likewise
             except Exception as error:
                 self._advance(self._steps.throw, error)
             else:
                 self._advance(self._steps.send, answer)
+            if late:
+                self._advance(self._steps.throw, TimeUp())
 
     async def _end(self, status: Status, error: Exception | None) -> None:
         if self._stop.retire():
@@ -272,10 +338,10 @@ class AsyncDriver(_State):
         """Go as far as the answer's head."""
         self._take_turn()
         try:
-            while isinstance(self._ask, Open | Begin) and not self._over:
+            # Chunks that wait are a sign that the head has come, and wait for the loop.
+            while not (self._ask is READ or self._pipeline.arrived or self._over):
                 await self._answer()
-            if self._ask is None and not self._over:
-                await self._answer()
+            self._left_at = monotonic()
             self._raise_error()
         except BaseException as error:
             await self._end("interrupted", None)

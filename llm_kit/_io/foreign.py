@@ -41,7 +41,7 @@ class IterableSource:
             self._items = iter(self._iterable)
             self._tapped = tap(_response_behind(self._iterable))
         if self._wants_background and not self._tapped and self._background is None:
-            self._background = Background(self._stop)
+            self._background = Background(self._stop.waits)
         call = partial(next, self._items, END)
         try:
             item = call() if self._background is None else self._background.call(call)
@@ -50,10 +50,9 @@ class IterableSource:
         self._over = item is END
         return item
 
-    def drain(self) -> list[Any]:
-        """Give what is left of what is here already; anything else might block."""
-        left = isinstance(self._iterable, Sequence) and self._items is not None
-        return list(self._items or ()) if left else []
+    def drain(self) -> Any:
+        """Give the next of what is here already; anything else might block; see `Drain`."""
+        return self.read() if isinstance(self._iterable, Sequence) else END
 
     def close(self) -> None:
         """Close the iterable if it was left early and knows how to be closed."""
@@ -93,9 +92,9 @@ class AsyncIterableSource:
         self._over = item is END
         return item
 
-    async def drain(self) -> list[Any]:
-        """Give nothing: reading on might block."""
-        return []
+    async def drain(self) -> Any:
+        """Give nothing: reading on might block; see `Drain`."""
+        return END
 
     async def aclose(self) -> None:
         """Close the iterable if it was left early and knows how to be closed."""

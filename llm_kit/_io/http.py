@@ -7,32 +7,31 @@ methods; so classes of httpx are never compared with, and errors are told by nam
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
 from functools import partial
-from time import monotonic
+from math import inf
+from time import monotonic, time
 from typing import Any, Protocol
 
 import httpx
 
+from llm_kit._core.budget import Budget
+from llm_kit._core.request import Request
 from llm_kit._core.secrets import Secrets
-from llm_kit._core.session import END, Head, Request
+from llm_kit._core.session import END
 from llm_kit._core.urls import shown_url
 from llm_kit._io.background import Background
 from llm_kit._io.losses import translate
-from llm_kit._io.stop import StopSignal
+from llm_kit._io.stop import StopSignal, Waits
 from llm_kit._io.tap import OpeningTrace, tap
-from llm_kit.errors import LLMKitError
 from llm_kit.types import ResponseInfo
 
 log = logging.getLogger("llm_kit")
 
-# Seconds. Reads wait as long as a slow model may think; a pool never makes a stream wait.
-_TIMEOUT = {"connect": 10.0, "read": 300.0, "write": 60.0, "pool": None}
-_ERROR_BODY = (64 * 1024, 5.0)  # bytes and seconds that an error's body may take
-_DRAIN = (64 * 1024, 0.1)  # bytes and seconds for what stands behind the end marker
+# Seconds that the HTTP client's own timeouts wait behind our deadlines. They only free the
+# threads that were left behind in a call that nothing wakes: connecting, a shared connection.
+_BEHIND = 1.0
 _REQUEST_IDS = ("x-request-id", "request-id", "x-generation-id")
 
 Auth = httpx.Auth
@@ -97,6 +96,7 @@ def _info(response: Any) -> ResponseInfo:
         response.status_code,
         headers,
         next((headers[name] for name in _REQUEST_IDS if name in headers), None),
+        time(),
     )
 
 
@@ -104,12 +104,41 @@ def _is_encoded(info: ResponseInfo) -> bool:
     return info.headers.get("content-encoding", "identity") != "identity"
 
 
+def _timeouts(budget: Budget) -> dict[str, float | None]:
+    quiet = max(budget.first_chunk, budget.idle) + _BEHIND
+    seconds = {"connect": budget.connect + _BEHIND, "read": quiet, "write": quiet, "pool": inf}
+    return {name: None if limit == inf else limit for name, limit in seconds.items()}
+
+
+class _Connecting:
+    """
+    Times the making of a connection, from the name's resolution to the end of the TLS handshake.
+
+    It is told by httpcore's ``trace`` extension. Where nothing is told (another transport)
+    there is no such phase, and the first chunk's deadline covers it.
+    """
+
+    def __init__(self, stop: StopSignal, waits: Waits, budget: Budget) -> None:
+        self._stop = stop
+        self._waits = waits
+        self._budget = budget
+
+    def follow(self, name: str, info: Mapping[str, Any]) -> None:
+        # A proxy is asked for a tunnel by a request of its own: the connection comes after it.
+        tunnels = getattr(info.get("request"), "method", b"") == b"CONNECT"
+        if name.endswith(("connect_tcp.started", "connect_unix_socket.started")):
+            self._stop.move(self._waits, partial(self._budget.connecting, monotonic()))
+        elif name.endswith("send_request_headers.started") and not tunnels:
+            self._stop.move(self._waits, partial(self._budget.connected, monotonic()))
+
+
 class ResponseSource:
     """Reads an HTTP response that somebody else has opened."""
 
     def __init__(self, stop: StopSignal, response: Any = None) -> None:
         self._stop = stop
-        self._response = response
+        self._responses: list[Any] = [] if response is None else [response]
+        """The response, once it is here; a thread that is left behind has a list of its own."""
         self._own = response is None
         self._background: Background | None = None
         self._body: Iterator[bytes] = iter(())
@@ -117,20 +146,18 @@ class ResponseSource:
     def read_in_background(self) -> None:
         """Nothing: a stop always wakes a response's reader."""
 
-    def begin(self) -> Head:
+    def begin(self) -> ResponseInfo:
         """Give the head; see `Begin`."""
-        if not tap(self._response) and self._background is None:
-            self._background = Background(self._stop)
-        info = _info(self._response)
+        response = self._responses[0]
+        if not tap(response) and self._background is None:
+            self._background = Background(self._stop.waits)
+        info = _info(response)
         if self._own and not _is_encoded(info):
             # Not iter_raw: that hands the connection back before we know of the end.
-            self._body = iter(self._response.stream)
+            self._body = iter(response.stream)
         else:
-            self._body = self._response.iter_bytes()
-        return Head(info, "" if info.status_code < 300 else self._error_body())
-
-    def _error_body(self) -> str:
-        return b"".join(self._read_briefly(*_ERROR_BODY)).decode("utf-8", "replace")
+            self._body = response.iter_bytes()
+        return info
 
     def read(self) -> Any:
         """Give the next bytes of the body, or `END`; see `Read`."""
@@ -141,36 +168,24 @@ class ResponseSource:
         except Exception as error:
             raise translate(error, opened=True)
 
-    def drain(self) -> list[bytes]:
-        """Read to the end of the body, briefly; see `Drain`."""
-        if self._background is not None:
-            return []  # others share the connection, or there is none
-        return self._read_briefly(*_DRAIN)
-
-    def _read_briefly(self, left: int, seconds: float) -> list[bytes]:
-        pieces: list[bytes] = []
-        until = monotonic() + seconds
-        with suppress(LLMKitError):  # slow or lost: what came is all there is
-            while left > 0 and monotonic() < until:
-                self._stop.patience = max(0.001, until - monotonic())  # 0 would not wait at all
-                if (piece := self.read()) is END:
-                    break
-                pieces.append(piece)
-                left -= len(piece)
-        self._stop.patience = None
-        return pieces
+    def drain(self) -> Any:
+        """Read on behind the end of the answer; see `Drain`."""
+        # On a shared connection, or none, there is nothing to be gained.
+        return self.read() if self._background is None else END
 
     def close(self) -> None:
         """Give the connection up: back to the pool if the body was whole, else closed."""
         background, self._background = self._background, None
+        release = partial(_close_all, self._responses)
         if background is not None:
-            background.end(self._close_response)
+            background.end(release)
         else:
-            self._close_response()
+            release()
 
-    def _close_response(self) -> None:
-        if self._response is not None:
-            self._response.close()
+
+def _close_all(responses: list[Any]) -> None:
+    for response in responses:
+        response.close()
 
 
 class HttpSource(ResponseSource):
@@ -179,36 +194,41 @@ class HttpSource(ResponseSource):
     def __init__(
         self,
         stop: StopSignal,
+        budget: Budget,
         client: Any,
         key: Callable[[], Mapping[str, str]],
         auth: Auth | None,
         secrets: Secrets,
     ) -> None:
         super().__init__(stop)
+        self._budget = budget
         self._client = client
         self._key = key
         self._secrets = secrets
         self._auth = {} if auth is None else {"auth": auth}
 
-    def open(self, request: Request) -> Head:
+    def open(self, request: Request) -> ResponseInfo:
         """Send the request and give the answer's head; see `Open`."""
         self.close()  # an answer that was refused before
-        self._response = None
+        self._responses = []
         # Until the headers are here nobody but this thread knows the socket, if there is one:
         # so another thread asks for them, and the reader can walk away.
-        self._background = Background(self._stop)
-        self._background.call(partial(self._send, request))
-        if tap(self._response):
+        waits, responses = self._stop.waits, self._responses
+        self._background = Background(waits)
+        self._background.call(partial(self._send, request, waits, responses))
+        if tap(self._responses[0]):
             self._background.end()
             self._background = None
         return self.begin()
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: Request, waits: Waits, responses: list[Any]) -> None:
+        # On another thread, which may have been left behind: so it is told whom it serves.
         options = _request_options(request, self._key())
-        trace = OpeningTrace(self._stop)
-        extensions = {"timeout": _TIMEOUT, "trace": trace}
+        connecting = _Connecting(self._stop, waits, self._budget)
+        trace = OpeningTrace(waits, connecting.follow)
+        extensions = {"timeout": _timeouts(self._budget), "trace": trace}
         try:
-            self._response = self._client.send(
+            response = self._client.send(
                 self._client.build_request(**options, extensions=extensions),
                 stream=True,
                 **self._auth,
@@ -217,8 +237,9 @@ class HttpSource(ResponseSource):
             raise translate(error, opened=False)
         finally:
             trace.close()
-        self._secrets.add_headers(self._response.request.headers)  # what an auth put there
-        log.debug("POST %s -> %s", shown_url(request.url), self._response.status_code)
+        responses.append(response)
+        self._secrets.add_headers(response.request.headers)  # what an auth put there
+        log.debug("POST %s -> %s", shown_url(request.url), response.status_code)
 
 
 class AsyncResponseSource:
@@ -232,17 +253,14 @@ class AsyncResponseSource:
     def read_in_background(self) -> None:
         """Nothing: every await can be woken."""
 
-    async def begin(self) -> Head:
+    async def begin(self) -> ResponseInfo:
         """Give the head; see `Begin`."""
         info = _info(self._response)
         if self._own and not _is_encoded(info):
             self._body = aiter(self._response.stream)
         else:
             self._body = self._response.aiter_bytes()
-        return Head(info, "" if info.status_code < 300 else await self._error_body())
-
-    async def _error_body(self) -> str:
-        return b"".join(await self._read_briefly(*_ERROR_BODY)).decode("utf-8", "replace")
+        return info
 
     async def read(self) -> Any:
         """Give the next bytes of the body, or `END`; see `Read`."""
@@ -251,18 +269,9 @@ class AsyncResponseSource:
         except Exception as error:
             raise translate(error, opened=True)
 
-    async def drain(self) -> list[bytes]:
-        """Read to the end of the body, briefly; see `Drain`."""
-        return await self._read_briefly(*_DRAIN)
-
-    async def _read_briefly(self, left: int, seconds: float) -> list[bytes]:
-        pieces: list[bytes] = []
-        with suppress(TimeoutError, LLMKitError):  # slow or lost: what came is all there is
-            async with asyncio.timeout(seconds):
-                while left > 0 and (piece := await self.read()) is not END:
-                    pieces.append(piece)
-                    left -= len(piece)
-        return pieces
+    async def drain(self) -> Any:
+        """Read on behind the end of the answer; see `Drain`."""
+        return await self.read()
 
     async def aclose(self) -> None:
         """Give the connection up: back to the pool if the body was whole, else closed."""
@@ -270,22 +279,23 @@ class AsyncResponseSource:
             await self._response.aclose()
 
 
-def _close_failed_handshake() -> Callable[[str, Mapping[str, Any]], Awaitable[None]]:
+class _AsyncOpeningTrace:
     """
-    Make a ``trace`` that closes the socket of a TLS handshake that is cancelled.
+    Follows the making of a connection, and closes the socket of a TLS handshake that is cancelled.
 
     httpcore does so when the handshake fails, but leaves it to the garbage collector otherwise.
     """
-    stream: Any = None
 
-    async def trace(name: str, info: Mapping[str, Any]) -> None:
-        nonlocal stream
+    def __init__(self, follow: Callable[[str, Mapping[str, Any]], None]) -> None:
+        self._follow = follow
+        self._stream: Any = None
+
+    async def __call__(self, name: str, info: Mapping[str, Any]) -> None:
+        self._follow(name, info)
         if name.endswith("connect_tcp.complete"):
-            stream = info["return_value"]
-        elif name.endswith("start_tls.failed") and stream is not None:
-            await stream.aclose()
-
-    return trace
+            self._stream = info["return_value"]
+        elif name.endswith("start_tls.failed") and self._stream is not None:
+            await self._stream.aclose()
 
 
 class AsyncHttpSource(AsyncResponseSource):
@@ -293,18 +303,22 @@ class AsyncHttpSource(AsyncResponseSource):
 
     def __init__(
         self,
+        stop: StopSignal,
+        budget: Budget,
         client: Any,
         key: Callable[[], Awaitable[Mapping[str, str]]],
         auth: Auth | None,
         secrets: Secrets,
     ) -> None:
         super().__init__()
+        self._stop = stop
+        self._budget = budget
         self._client = client
         self._key = key
         self._secrets = secrets
         self._auth = {} if auth is None else {"auth": auth}
 
-    async def open(self, request: Request) -> Head:
+    async def open(self, request: Request) -> ResponseInfo:
         """Send the request and give the answer's head; see `Open`."""
         await self.aclose()  # an answer that was refused before
         self._response = None
@@ -313,7 +327,9 @@ class AsyncHttpSource(AsyncResponseSource):
 
     async def _send(self, request: Request) -> None:
         options = _request_options(request, await self._key())
-        extensions = {"timeout": _TIMEOUT, "trace": _close_failed_handshake()}
+        connecting = _Connecting(self._stop, self._stop.waits, self._budget)
+        trace = _AsyncOpeningTrace(connecting.follow)
+        extensions = {"timeout": _timeouts(self._budget), "trace": trace}
         try:
             self._response = await self._client.send(
                 self._client.build_request(**options, extensions=extensions),

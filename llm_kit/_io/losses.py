@@ -30,16 +30,18 @@ def translate(error: Exception, *, opened: bool) -> Exception:
         opened: whether the answer's head had come.
 
     Returns:
-        One of our errors with ``error`` as its cause; ``error`` itself if it is not about
-        the network, such as one that a user's own generator raised.
+        One of our errors with ``error`` as its cause; a ValueError if the request can't be sent
+        at all; ``error`` itself if it is not about the network, such as one that a user's own
+        generator raised.
     """
     names = {cls.__name__ for cls in type(error).__mro__}
     ours: Exception | None = None
     if names & {"TimeoutException", "APITimeoutError"}:
         ours = _timeout(names, opened)
-    elif "LocalProtocolError" in names:
-        # Its message quotes the header: that may be the key.
-        ours = APIConnectionError(
+    elif "LocalProtocolError" in names and "header" in str(error).lower():
+        # The caller's mistake, and not the state of a connection. Its message quotes the
+        # header: that may be the key.
+        ours = ValueError(
             "a header of the request can't be sent;"
             " check headers and api_key for line breaks and characters beyond ASCII"
         )

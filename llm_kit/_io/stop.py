@@ -1,9 +1,12 @@
 """
 The stop of one stream: the first reason wins, and whoever waits for the stream is woken.
 
-A wait says how it can be woken (`StopSignal.enter`), and `fire` does so, from any thread,
-task or signal handler. Both happen under one lock, so a wake never reaches a wait that is
-over: that is what keeps a late stop away from the next request on the same connection.
+A wait says how it can be woken (`Waits.enter`), and a stop does so, from any thread, task or
+signal handler. Both happen under one lock, so a wake never reaches a wait that is over: that
+is what keeps a late stop away from the next request on the same connection.
+
+A deadline is the same act, done by a timer; but it ends only the waits of one attempt, and the
+stream goes on to decide what that means.
 """
 
 from __future__ import annotations
@@ -12,10 +15,14 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import inf
+from time import monotonic
 from typing import Any, TypeVar
+from weakref import ref
 
+from llm_kit._core.session import END
+from llm_kit._io.alarm import Watch, look
 from llm_kit.errors import LLMKitError
-from llm_kit.types import Status
 
 T = TypeVar("T")
 
@@ -23,58 +30,92 @@ _PATIENCE = 0.05  # seconds after which a cancellation that did nothing is repea
 Wake = Callable[[], object]
 
 
+class Woken(BaseException):
+    """
+    Raised in a wait that is over before it began; never leaves the package.
+
+    These three are BaseExceptions, because they travel through HTTP stacks that handle
+    `Exception`.
+    """
+
+
 class Stopped(BaseException):
-    """
-    Raised in a wait that was woken by a stop; never leaves the package.
-
-    A BaseException, because it travels through HTTP stacks that handle `Exception`.
-    """
+    """Raised by `run` and `arun`: the stream was stopped."""
 
 
-class StopSignal:
-    """Whether, how and why one stream has been stopped."""
+class Expired(BaseException):
+    """Raised by `run` and `arun`: the wait has lasted as long as it may."""
+
+
+class Waits:
+    """How those can be woken who wait for one attempt of a stream."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self._wakes: list[Wake] = []
+        self.over = False
+        """Whether nobody waits any more, and nobody may begin to."""
+        self.reason = ""
+
+    def enter(self, wake: Wake) -> None:
+        """
+        Begin a wait that ``wake`` can end; ``wake`` must not block.
+
+        Raises:
+            Woken: there is nothing to wait for any more.
+        """
+        with self._lock:
+            # Appended first: a signal handler may stop the stream between any two lines here.
+            self._wakes.append(wake)
+            if self.over:
+                self._wakes.remove(wake)
+                raise Woken
+
+    def leave(self, wake: Wake) -> None:
+        """End the wait: from here on ``wake`` is not called any more."""
+        with self._lock:
+            if wake in self._wakes:
+                self._wakes.remove(wake)
+
+    def end(self, reason: str = "") -> None:
+        """Wake everybody."""
+        with self._lock:
+            self.over, self.reason = True, self.reason or reason
+            for wake in self._wakes:
+                wake()
+
+
+class StopSignal(Watch):
+    """Whether, how and why one stream has been stopped; and its watch, which ends long waits."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.fired = False
-        self.status: Status = "interrupted"
         self.error: LLMKitError | None = None
         self.reason = ""
-        self.patience: float | None = None
-        """Seconds that a tapped read may take, in place of the HTTP client's own timeout."""
         # Re-entrant: a signal handler may fire while its own thread is in here.
         self._lock = threading.RLock()
-        self._wakes: list[Wake] = []
+        self.waits = Waits(self._lock)
         self._retired = False
         self.task_wait: TaskWait | None = None
         """How the tasks are woken that wait for this stream; see `arun`."""
+        self.expired = False
+        """Whether a wait has lasted too long and nobody was told yet."""
 
-    def fire(
-        self,
-        status: Status = "interrupted",
-        error: LLMKitError | None = None,
-        *,
-        reason: str = "",
-    ) -> None:
+    def fire(self, reason: str = "", error: LLMKitError | None = None) -> None:
         """
         Stop the stream; without effect if it has been stopped or has ended before.
 
         Args:
             reason: whatever the caller said.
-            status: how the stream shall end.
             error: what the reader's loop shall raise, None to let it end normally.
         """
         with self._lock:
             if self.fired or self._retired:
                 return
-            self.status, self.error, self.reason = status, error, reason
+            self.error, self.reason = error, reason
             self.fired = True
-            for wake in self._wakes:
-                wake()
-
-    @property
-    def over(self) -> bool:
-        """Whether nobody waits for the stream any more: it was stopped, or has ended."""
-        return self.fired or self._retired
+            self.waits.end(reason)
 
     def retire(self) -> bool:
         """
@@ -85,81 +126,135 @@ class StopSignal:
         """
         with self._lock:
             first, self._retired = not self._retired, True
-            for wake in self._wakes:
-                wake()
+            self.waits.end()
         return first
 
-    def enter(self, wake: Wake) -> None:
+    def move(self, waits: Waits, due: Callable[[], float]) -> None:
+        """Change when the wait must end that is under way, unless it is another one by now."""
+        with self._lock:
+            if waits is self.waits and not waits.over:
+                self.due = due()
+                if self.due < self.look_at:
+                    self.plan(self.due)
+
+    def expire(self) -> None:
         """
-        Begin a wait that ``wake`` can end; ``wake`` must not block.
+        End the waits of this attempt: time is up.
+
+        The reader takes no lock when it ends a wait, so this may come a moment later; it is
+        then told at its next one.
+        """
+        with self._lock:
+            if not self.waits.over:
+                self.expired = True
+                self.waits.end()
+
+    def renew(self) -> None:
+        """Begin anew, with waits of another attempt."""
+        with self._lock:
+            self.expired, self.task_wait = False, None
+            if not (self.fired or self._retired):
+                self.waits = Waits(self._lock)
+
+    def judge(self) -> None:
+        """
+        A wait was woken, perhaps: say by whose doing.
 
         Raises:
-            Stopped: the stop has fired or the stream is over, there is nothing to wait for.
+            Stopped: the stream was stopped.
+            Expired: the wait has lasted as long as it may; another one may begin.
         """
         with self._lock:
-            # Appended first: a signal handler may fire between any two lines here.
-            self._wakes.append(wake)
-            if self.over:
-                self._wakes.remove(wake)
+            if self.fired:
                 raise Stopped
+            if self.expired:
+                self.renew()
+                raise Expired
 
-    def leave(self, wake: Wake) -> None:
-        """End the wait: from here on ``wake`` is not called any more."""
-        with self._lock:
-            if wake in self._wakes:
-                self._wakes.remove(wake)
+    def look_later(self, when: float) -> None:
+        """Plan a look at the clock: by the loop's own timer, if a task is reading."""
+        if self.task_wait is None:
+            super().look_later(when)
+        else:
+            self.task_wait.loop.call_later(max(0.0, when - monotonic()), look, ref(self), when)
 
 
 # Whose wait this thread is in. Sockets that are tapped (see `tap`) ask this, so that a stop
 # finds the socket even if it is read deep inside somebody else's code.
 class _Waiting(threading.local):
-    stop: StopSignal | None = None
+    waits: Waits | None = None
 
 
 _waiting = _Waiting()
 
 
-def current_stop() -> StopSignal | None:
-    """Give the stop of the stream that this thread is waiting for."""
-    return _waiting.stop
+def current_waits() -> Waits | None:
+    """Give those in whose name this thread is waiting."""
+    return _waiting.waits
 
 
-def run(stop: StopSignal, call: Callable[[], T]) -> T:
+def waiting_for(waits: Waits, call: Callable[[], T]) -> T:
+    """Make a call in their name."""
+    outer, _waiting.waits = _waiting.waits, waits
+    try:
+        return call()
+    finally:
+        _waiting.waits = outer
+
+
+def run(stop: StopSignal, call: Callable[[], T], due: float = inf) -> T:
     """
-    Make a call that may block, for the stream of ``stop``.
+    Make a call that may block, for the stream of ``stop``, until ``due`` at the longest.
 
     Raises:
-        Stopped: the stop fired before or during the call, whatever the call then did.
+        Stopped: the stream was stopped, whatever the call then gave.
+        Expired: the wait has lasted too long. An item that came at the last moment is given
+            all the same; the next call is then told.
     """
-    if stop.fired:
-        raise Stopped
-    outer = _waiting.stop
+    if stop.fired or stop.expired:  # also where no socket is entered that would say so
+        stop.judge()
+    stop.due = due
+    if due < stop.look_at:
+        stop.plan(due)
+    outer = _waiting.waits
     wake: Wake | None = None
-    if outer is not None:  # this stream is read inside the iterable of another
-        wake = partial(_stop_inner, stop, outer)
-        outer.enter(wake)
-    _waiting.stop = stop
+    _waiting.waits = stop.waits
     try:
+        if outer is not None:  # this stream is read inside the iterable of another
+            wake = partial(_stop_inner, stop, outer)
+            outer.enter(wake)
         result = call()
-    except Exception:
-        if stop.fired:
-            raise Stopped from None  # the error is the wake's, not the network's
+    except (Exception, Woken):
+        stop.judge()  # the error is the wake's, not the network's
         raise
     finally:
-        _waiting.stop = outer
+        stop.due = inf
+        _waiting.waits = outer
         if outer is not None and wake is not None:
             outer.leave(wake)
-    if stop.fired:
-        raise Stopped
+    # The end of a body that was shut down is not its own.
+    if stop.fired or (stop.expired and result is END):
+        stop.judge()
     return result
 
 
-def _stop_inner(stop: StopSignal, outer: StopSignal) -> None:
+def _stop_inner(stop: StopSignal, outer: Waits) -> None:
     # By a thread, so that nobody ever holds the locks of two stops.
-    threading.Thread(target=stop.fire, kwargs={"reason": outer.reason}, daemon=True).start()
+    threading.Thread(target=stop.fire, args=(outer.reason,), daemon=True).start()
 
 
-async def arun(stop: StopSignal, call: Callable[[], Awaitable[T]]) -> T:
+def until_woken(stop: StopSignal) -> None:
+    """Wait for nothing but to be woken."""
+    woken = threading.Event()
+    waits = stop.waits
+    waits.enter(woken.set)
+    try:
+        woken.wait()
+    finally:
+        waits.leave(woken.set)
+
+
+async def arun(stop: StopSignal, call: Callable[[], Awaitable[T]], due: float = inf) -> T:
     """
     Await a call for the stream of ``stop``: the async twin of `run`.
 
@@ -167,43 +262,58 @@ async def arun(stop: StopSignal, call: Callable[[], Awaitable[T]]) -> T:
     `uncancel`; anybody else's passes through, also if both come at once.
 
     Raises:
-        Stopped: the stop fired before or during the call, whatever the call then did.
+        Stopped: the stream was stopped, whatever the call then gave.
+        Expired: the wait has lasted too long. An item that came at the last moment is given
+            all the same.
     """
-    wait = stop.task_wait
-    if wait is None:
-        wait = stop.task_wait = TaskWait()
-        stop.enter(wait.wake)
     task = asyncio.current_task()
     assert task is not None, "a stream is read in a task"  # noqa: S101  narrows the type
+    wait = stop.task_wait
+    entered = wait is not None
+    if wait is None:
+        wait = stop.task_wait = TaskWait(task.get_loop())
+    stop.due = due
+    if due < stop.look_at:
+        stop.plan(due)
     # A cancellation that is requested but not yet delivered is still to come: it is not ours.
     before = task.cancelling() - getattr(task, "_must_cancel", False)
     wait.before = before
     try:
         wait.task = task
+        if not entered:
+            stop.waits.enter(wait.wake)
         if stop.fired:  # asked when `wake` knows the task: one of the two notices a stop
             raise Stopped
         result = await call()
     except asyncio.CancelledError:
         wait.task = None
         if wait.cancelled and wait.take_back(task) <= before:
-            raise Stopped from None
+            stop.judge()
         raise
-    except Exception:
-        if stop.fired:
-            raise Stopped from None
+    except (Exception, Woken):
+        stop.judge()
         raise
     finally:
         wait.task = None
+        stop.due = inf
         wait.take_back(task)  # where an item or an error won the race
     if stop.fired:
         raise Stopped
+    if stop.expired:  # no cancellation has reached the read: it may go on
+        stop.renew()
     return result
+
+
+async def auntil_woken(stop: StopSignal) -> None:  # noqa: ARG001  the twin's signature
+    """Wait for nothing but to be woken."""
+    await asyncio.get_running_loop().create_future()
 
 
 class TaskWait:
     """The wait of whichever task is reading a stream; one for all of its reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.task: asyncio.Task[Any] | None = None
         self.before = 0
         self.cancelled = 0

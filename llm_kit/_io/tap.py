@@ -17,7 +17,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llm_kit._io.stop import Stopped, StopSignal, current_stop
+from llm_kit._io.stop import Waits, Woken, current_waits
 
 
 def tap(response: Any) -> bool:
@@ -69,16 +69,14 @@ def _shut_down(sock: socket.socket) -> None:
 
 def _wakeable(transfer: Callable[..., Any], shut_down: Callable[[], None]) -> Callable[..., Any]:
     def wakeable(*args: Any, **kwargs: Any) -> Any:
-        stop = current_stop()
-        if stop is None:
+        waits = current_waits()
+        if waits is None:
             return transfer(*args, **kwargs)
-        if stop.patience is not None:
-            kwargs["timeout"] = stop.patience
-        stop.enter(shut_down)
+        waits.enter(shut_down)
         try:
             return transfer(*args, **kwargs)
         finally:
-            stop.leave(shut_down)
+            waits.leave(shut_down)
 
     return wakeable
 
@@ -99,20 +97,22 @@ class OpeningTrace:
     until some timeout.
     """
 
-    def __init__(self, stop: StopSignal) -> None:
-        self._stop = stop
+    def __init__(self, waits: Waits, follow: Callable[[str, Mapping[str, Any]], None]) -> None:
+        self._waits = waits
+        self._follow = follow
         self._stream: Any = None
         self._handshake: _Handshake | None = None
 
     def __call__(self, name: str, info: Mapping[str, Any]) -> None:
         """Follow the connection from its TCP handshake to the first byte sent."""
-        if name.endswith(_BEGINNINGS) and self._stop.over:
-            raise Stopped  # after a wait for the pool, or in a retry of the client's own
+        if name.endswith(_BEGINNINGS) and self._waits.over:
+            raise Woken  # after a wait for the pool, or in a retry of the client's own
+        self._follow(name, info)
         if name.endswith(("connect_tcp.complete", "connect_unix_socket.complete")):
             self._stream = info["return_value"]
             _tap_stream(self._stream)
         elif name.endswith("start_tls.started") and self._stream is not None:
-            self._handshake = _Handshake(self._stop, self._stream)
+            self._handshake = _Handshake(self._waits, self._stream)
         elif name.endswith(("start_tls.complete", "start_tls.failed")):
             self.close()
             self._stream = info.get("return_value")
@@ -142,14 +142,14 @@ class _Handshake:
     duplicated, and needn't be: TLS inside TLS leaves it in place.)
     """
 
-    def __init__(self, stop: StopSignal, stream: Any) -> None:
-        self._stop = stop
+    def __init__(self, waits: Waits, stream: Any) -> None:
+        self._waits = waits
         sock = stream.get_extra_info("socket")
         self._own = not isinstance(sock, ssl.SSLSocket)
         self._socket: socket.socket = sock.dup() if self._own else sock
         try:
-            stop.enter(self._wake)
-        except Stopped:
+            waits.enter(self._wake)
+        except Woken:
             # Not raised here, where httpcore would leave the socket to the garbage
             # collector: the handshake fails by itself and closes it.
             self._wake()
@@ -158,6 +158,6 @@ class _Handshake:
         _shut_down(self._socket)
 
     def close(self) -> None:
-        self._stop.leave(self._wake)
+        self._waits.leave(self._wake)
         if self._own:
             self._socket.close()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 from llm_kit.errors import StreamAPIError, StreamProtocolError
+from llm_kit.policies import ContinueMode
 from llm_kit.types import Chunk
 
 # The field's words on the right; on the left what providers say for the same thing. A word
@@ -58,6 +59,27 @@ class Dialect(Protocol):
         messages: list[Mapping[str, Any]], *, model: str | None, include_usage: bool, **params: Any
     ) -> dict[str, Any]:
         """Give the JSON body of a streaming request."""
+        ...
+
+    @staticmethod
+    def can_be_continued(body: Mapping[str, Any]) -> bool:
+        """Tell whether a server could go on in the middle of the answer to this request."""
+        ...
+
+    @staticmethod
+    def continued_body(
+        body: Mapping[str, Any], text: str, url: str, mode: ContinueMode, instruction: str
+    ) -> tuple[dict[str, Any], str]:
+        """
+        Give the body of the request that goes on from a text, and the blanks at its end left out.
+
+        Args:
+            body: the body of the request that was lost; it is left as it is.
+            text: the answer so far, with something else than blanks in it.
+            url: where the request goes.
+            mode: how the text is sent back; see `Recovery`.
+            instruction: what the model is told where it is instructed.
+        """
         ...
 
     def read(self, payload: Mapping[str, Any], out: ChunkSink, raw: Any) -> None:

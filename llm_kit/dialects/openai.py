@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from llm_kit.dialects.base import FINISH_REASONS, ChunkSink, api_error, wrong_type
+from llm_kit.dialects.continuing import can_be_continued, continued
 from llm_kit.errors import StreamAPIError
+from llm_kit.policies import ContinueMode
 from llm_kit.types import Chunk, ToolCallDelta, Usage
 
 _NOTHING: dict[str, Any] = {}
@@ -53,6 +55,18 @@ class OpenAIDialect:
         if include_usage:
             body.setdefault("stream_options", {"include_usage": True})
         return body
+
+    @staticmethod
+    def can_be_continued(body: Mapping[str, Any]) -> bool:
+        """Tell whether a server could go on in the middle of the answer to this request."""
+        return can_be_continued(body)
+
+    @staticmethod
+    def continued_body(
+        body: Mapping[str, Any], text: str, url: str, mode: ContinueMode, instruction: str
+    ) -> tuple[dict[str, Any], str]:
+        """Give the body of the request that goes on from a text; see `Dialect.continued_body`."""
+        return continued(body, text, url, mode, instruction)
 
     def __init__(self) -> None:
         self._began = False

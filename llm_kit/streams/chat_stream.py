@@ -39,7 +39,7 @@ class _Shown(_State):
         Args:
             reason: kept in `reason`.
         """
-        self._stop.fire(reason=reason)
+        self._stop.fire(reason)
 
     def _add_stage(self, stage: Stage) -> None:
         """Send the chunks through a further stage: how wrappers nest without costing a layer."""

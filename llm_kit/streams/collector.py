@@ -171,6 +171,8 @@ class _Callbacks:
         self._told: dict[int, int] = {}  # choice -> how many of its tool calls were reported
 
     def feed(self, chunk: Chunk, now: float) -> None:  # noqa: ARG002  a stage is given the time
+        if chunk.restarted:
+            self._told.clear()
         if chunk.reasoning:
             self._call(self._on_reasoning, chunk.reasoning)
         if chunk.delta:

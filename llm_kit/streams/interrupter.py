@@ -105,7 +105,7 @@ class StreamInterrupter:
             error = StreamInterrupted(
                 f"the stream was interrupted{said}; .partial has what came", reason=self._reason
             )
-        stop.fire(error=error, reason=self._reason)
+        stop.fire(self._reason, error)
 
     @property
     def interrupted(self) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal, Protocol, overload
 
 from llm_kit._core.accumulator import Accumulator
+from llm_kit._core.budget import Budget
 from llm_kit._core.pipeline import Pipeline
 from llm_kit._core.secrets import Secrets
 from llm_kit._core.session import BEGIN, stream_session
@@ -59,19 +61,19 @@ def normalize(stream: Any, dialect: DialectName | None = None) -> ChatStream | A
     """
     if isinstance(stream, ChatStream | AsyncChatStream):
         return stream
-    pipeline = Pipeline(Accumulator())
-    decoder = ItemDecoder(dialect)
-    stop = StopSignal()
+    pipeline, budget, stop, secrets = Pipeline(Accumulator()), Budget(), StopSignal(), Secrets()
+    make_decoder = partial(ItemDecoder, dialect)
+    parts = (pipeline, stop, budget, secrets)
     if hasattr(stream, "iter_bytes") and hasattr(stream, "stream"):
-        steps = stream_session(decoder, pipeline, BEGIN)
+        steps = stream_session(make_decoder, pipeline, budget, BEGIN)
         if hasattr(stream.stream, "__iter__"):
-            return ChatStream(ResponseSource(stop, stream), steps, pipeline, stop, Secrets())
-        return AsyncChatStream(AsyncResponseSource(stream), steps, pipeline, stop, Secrets())
-    steps = stream_session(decoder, pipeline)
+            return ChatStream(ResponseSource(stop, stream), steps, *parts)
+        return AsyncChatStream(AsyncResponseSource(stream), steps, *parts)
+    steps = stream_session(make_decoder, pipeline, budget)
     if isinstance(stream, AsyncIterable):
-        return AsyncChatStream(AsyncIterableSource(stream), steps, pipeline, stop, Secrets())
+        return AsyncChatStream(AsyncIterableSource(stream), steps, *parts)
     if isinstance(stream, Iterable) and not isinstance(stream, str | bytes | Mapping):
-        return ChatStream(IterableSource(stop, stream), steps, pipeline, stop, Secrets())
+        return ChatStream(IterableSource(stop, stream), steps, *parts)
     raise TypeError(_advice(stream))
 
 

@@ -315,3 +315,78 @@ def test_reasoning_goes_back_beside_tool_calls():
     assert message["reasoning_content"] == "r"
     assert message["content"] is None
     assert message["tool_calls"] == result.tool_calls
+
+
+# A new beginning
+
+
+def test_an_answer_that_begins_anew_forgets_what_came_before():
+    total = fed(
+        Chunk(role="assistant", id="old", model="old", created=1),
+        Chunk(reasoning="old", logprobs={"content": [1]}, extra={"audio": "old"}),
+        Chunk("old", refusal="old", tool_calls=call(name="old")),
+        Chunk("old", index=1),
+        Chunk(usage=Usage(1, 2, 3)),
+        Chunk(restarted=True),
+    )
+    result = total.result()
+    assert (result.content, result.reasoning, result.refusal, result.role) == ("", "", "", None)
+    assert (result.tool_calls, result.incomplete_tool_calls, result.choices) == ([], [], ())
+    assert (result.logprobs, result.extra, result.usage) == (None, {}, None)
+    assert (result.id, result.model, result.created) == (None, None, None)
+    assert result.chunk_count == 1
+    assert not total.any_began
+
+
+def test_the_new_answer_is_its_own():
+    total = fed(
+        Chunk("old", id="old", model="old"),
+        Chunk(finish_reason="length"),
+        Chunk("new", id="new", model="new", restarted=True, usage=Usage(1)),
+        Chunk(" answer", finish_reason="stop"),
+    )
+    result = total.result()
+    assert (result.content, result.finish_reason) == ("new answer", "stop")
+    assert (result.id, result.model, result.usage) == ("new", "new", Usage(1))
+    assert result.chunk_count == 2
+
+
+def test_the_times_of_the_new_answer_still_count_from_the_request():
+    total = Accumulator(since=100)
+    total.feed_head(ResponseInfo(200, {}), 101)
+    total.feed(Chunk(reasoning="old"), 102)
+    total.feed(Chunk("old"), 103)
+    total.feed_head(ResponseInfo(200, {}), 110)
+    total.feed(Chunk(restarted=True), 111)
+    total.feed(Chunk("new"), 112)
+    assert total.result().timing == Timing(10, 11, None, 12, 12)
+
+
+def test_a_head_whose_answer_says_nothing_takes_no_place_in_the_times():
+    total = Accumulator()
+    total.feed_head(ResponseInfo(500, {}), 1)
+    total.feed_head(ResponseInfo(200, {}), 2)
+    total.feed(Chunk("text"), 3)
+    total.feed_head(ResponseInfo(503, {}), 4)
+    assert total.result().timing == Timing(2, 3, None, 3, 3)
+    assert total.response.status_code == 503
+
+
+def test_an_answer_that_goes_on_is_open_again():
+    total = fed(Chunk("a", finish_reason="error"), Chunk("b", index=1, finish_reason="stop"))
+    total.reopen()
+    assert (total.all_finished, total.failed_reason, total.content(1)) == (False, None, "b")
+
+
+def test_what_is_not_the_answers_stays():
+    total = fed(Chunk("old"))
+    total.attempts, total.expected, total.quirks = 2, 3, {"odd"}
+    total.feed_head(ResponseInfo(200, {}), 1)
+    total.feed(Chunk(restarted=True), 2)
+    assert (total.attempts, total.expected, total.quirks) == (2, 3, {"odd"})
+    assert total.response == ResponseInfo(200, {})
+
+
+def test_any_tool_call():
+    assert not fed(Chunk("a"), Chunk("b", index=1)).any_tool_call
+    assert fed(Chunk("a"), Chunk(tool_calls=call(), index=1)).any_tool_call

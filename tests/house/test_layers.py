@@ -32,8 +32,8 @@ OUTSIDE = {
     1: {"attrs"},
     2: {"attrs", "tenacity"},
     3: {"attrs", "httpx"},
-    4: set(),
-    5: set(),
+    4: {"attrs"},
+    5: {"attrs"},
     6: {"attrs"},
 }
 WAITING = {

@@ -12,11 +12,11 @@ import llm_kit.client
 
 PUBLIC = [
     "APIConnectionError", "APIStatusError", "AsyncChatStream", "AsyncLLMClient", "ChatStream",
-    "ChoiceResult", "Chunk", "FunctionCall", "LLMClient", "LLMKitError", "Limits", "Message",
-    "ResponseInfo", "StreamAPIError", "StreamCollector", "StreamError", "StreamInterrupted",
-    "StreamInterrupter", "StreamProcessor", "StreamProtocolError", "StreamResult",
-    "StreamTimeoutError", "StreamTruncatedError", "Timing", "ToolCall", "ToolCallDelta", "Usage",
-    "normalize",
+    "ChoiceResult", "Chunk", "Deadlines", "FunctionCall", "LLMClient", "LLMKitError", "Limits",
+    "Message", "Recovery", "ResponseInfo", "RetryPolicy", "StreamAPIError", "StreamCollector",
+    "StreamError", "StreamInterrupted", "StreamInterrupter", "StreamProcessor",
+    "StreamProtocolError", "StreamResult", "StreamTimeoutError", "StreamTruncatedError", "Timing",
+    "ToolCall", "ToolCallDelta", "Usage", "normalize",
 ]  # fmt: skip
 
 

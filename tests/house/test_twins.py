@@ -70,14 +70,14 @@ def methods(thing):
 PAIRS = [
     # Garbage collection can't await, so the async half leaves the closing to its loop.
     (drive.Driver, drive.AsyncDriver, {"__del__"}),
-    # The key of the async client may be awaited; its source needs no stop.
+    # The key of the async client may be awaited.
     (LLMClient, AsyncLLMClient, {"__init__", "chat_stream"}),
     # A blocked thread is woken by its socket or left behind, a task is simply cancelled: what
     # belongs to the former is the sync half's own.
     (
         http.ResponseSource,
         http.AsyncResponseSource,
-        {"__init__", "begin", "read", "drain", "_read_briefly", "close", "_close_response"},
+        {"__init__", "begin", "read", "drain", "close"},
     ),
 ]
 

@@ -8,7 +8,7 @@ import pytest
 from loopback import PATIENCE, wait_until
 
 from llm_kit._io.background import Background
-from llm_kit._io.stop import Stopped, StopSignal, current_stop
+from llm_kit._io.stop import StopSignal, Waits, Woken, current_waits
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def stop():
 
 @pytest.fixture
 def background(stop):
-    made = Background(stop)
+    made = Background(stop.waits)
     yield made
     made.end()
 
@@ -30,11 +30,11 @@ def test_makes_calls_on_one_thread_of_its_own(background):
     assert threads.pop().daemon
 
 
-def test_calls_see_the_callers_context_and_stop(background, stop):
+def test_calls_see_the_callers_context_and_for_whom_they_are_made(background, stop):
     variable = contextvars.ContextVar("variable")
     variable.set("set")
     assert background.call(variable.get) == "set"
-    assert background.call(current_stop) is stop
+    assert background.call(current_waits) is stop.waits
 
 
 def test_raises_what_the_call_raises(background):
@@ -65,17 +65,17 @@ class Blocked:
         return "late"
 
 
-@pytest.mark.parametrize("how", ["fire", "retire"])
+@pytest.mark.parametrize("how", ["fire", "retire", "expire"])
 def test_the_caller_leaves_a_blocked_call_behind(background, stop, how):
     blocked, cleaned = Blocked(), threading.Event()
 
     def press():
         blocked.began.wait(PATIENCE)
-        getattr(stop, how)()
+        stop.waits.end() if how == "expire" else getattr(stop, how)()
 
     presser = threading.Thread(target=press)
     presser.start()
-    with pytest.raises(Stopped):
+    with pytest.raises(Woken):
         background.call(blocked)
     presser.join()
     thread = background._thread
@@ -91,7 +91,7 @@ def test_the_caller_leaves_a_blocked_call_behind(background, stop, how):
 
 def test_no_call_is_made_after_a_stop(background, stop):
     stop.fire()
-    with pytest.raises(Stopped):
+    with pytest.raises(Woken):
         background.call(pytest.fail)
     assert background._thread is None
 
@@ -100,13 +100,13 @@ def test_the_call_and_the_stop_at_the_same_moment(stop):
     # Whichever is first, the caller is stopped, and the cleanup comes after the call.
     for _ in range(200):
         stop, order = StopSignal(), []
-        background = Background(stop)
+        background = Background(stop.waits)
 
         def call(stop=stop, order=order):
             stop.fire()
             order.append("call")
 
-        with pytest.raises(Stopped):
+        with pytest.raises(Woken):
             background.call(call)
         done = threading.Event()
         background.end(lambda order=order, done=done: (order.append("cleanup"), done.set()))
@@ -129,7 +129,7 @@ def test_the_end_without_a_thread_cleans_up_in_place(background):
 
 
 def test_a_cleanup_that_fails_is_logged(caplog):
-    background = Background(StopSignal())
+    background = Background(StopSignal().waits)
     background.call(lambda: None)
     background.end(lambda: 1 / 0)
     (record,) = caplog.records
@@ -171,7 +171,47 @@ def test_a_keyboard_interrupt_in_the_caller_leaves_the_call_behind(background, s
     background._outcomes = Queue()
     with pytest.raises(KeyboardInterrupt):
         background.call(blocked)
-    assert stop._wakes == []
+    assert stop.waits._wakes == []
     background.end(cleaned.set)
     blocked.go_on.set()
     assert cleaned.wait(PATIENCE)
+
+
+def test_a_call_that_was_left_behind_is_still_made_for_those_who_left_it():
+    # A connection that it taps is not woken for the next attempt, nor is anything begun for it.
+    lock = threading.RLock()
+    left, going_on = Waits(lock), Waits(lock)
+    blocked, seen, done = Blocked(), [], threading.Event()
+
+    def call():
+        blocked()
+        seen.append(current_waits())
+
+    background, following = Background(left), Background(going_on)
+    presser = threading.Thread(target=lambda: (blocked.began.wait(PATIENCE), left.end()))
+    presser.start()
+    with pytest.raises(Woken):
+        background.call(call)
+    presser.join()
+    assert following.call(current_waits) is going_on
+    blocked.go_on.set()
+    background.end(done.set)
+    assert done.wait(PATIENCE)
+    assert seen == [left]
+    following.end()
+
+
+def test_a_result_that_comes_too_late_is_nobodys():
+    # The outcome of a call that was left behind is not taken for the next one's.
+    waits, blocked = Waits(threading.RLock()), Blocked()
+    background = Background(waits)
+    presser = threading.Thread(target=lambda: (blocked.began.wait(PATIENCE), waits.end()))
+    presser.start()
+    with pytest.raises(Woken):
+        background.call(blocked)
+    presser.join()
+    blocked.go_on.set()
+    assert blocked.ended.wait(PATIENCE)
+    with pytest.raises(Woken):
+        background.call(lambda: "next")
+    background.end()

@@ -4,23 +4,35 @@ import asyncio
 import gc
 import logging
 import threading
+from math import inf
+from time import monotonic
 
+import httpx
 import pytest
 from loopback import PATIENCE, Reader, wait_until
 
 from llm_kit import (
+    APIStatusError,
     AsyncLLMClient,
+    Deadlines,
+    RetryPolicy,
     StreamCollector,
     StreamInterrupter,
+    StreamTimeoutError,
     StreamTruncatedError,
     normalize,
 )
+from llm_kit._core import session
+from llm_kit._core.budget import Budget
 from llm_kit._core.secrets import Secrets
+from llm_kit._core.session import Sleep
+from llm_kit._io import drive
 from llm_kit._io.stop import StopSignal
-from llm_kit.testing import FakeServer, Reply
+from llm_kit.testing import FakeServer, Reply, Stall
 
 TEXT = Reply.text("one two three")
 STALLED = TEXT.stall(after=3)
+QUICK = RetryPolicy(attempts=2, pause=0.001, max_pause=0.001)
 
 
 class Stage:
@@ -74,6 +86,14 @@ def test_a_stages_error_comes_out_and_the_source_is_closed(colour):
         with pytest.raises(ValueError, match="stage"):
             colour.close(stream)
         assert server.requests[0].closed.wait(PATIENCE)
+
+
+def test_the_streams_own_error_comes_before_a_stages(colour):
+    failure = KeyError("stage")
+    stream, _ = staged(colour, colour.source(["a", ValueError("mine")]), failure)
+    error, _ = colour.fail(stream, ValueError)
+    assert error.__context__ is failure
+    assert error.partial.content == "a"
 
 
 def test_an_error_is_raised_once_with_its_partial(colour):
@@ -265,6 +285,157 @@ def test_open_is_interrupted_before_the_head(colour):
         assert colour.read(stream) == []
 
 
+# Waits that are too long
+
+
+def test_a_deadline_ends_the_stream_with_what_came(colour):
+    with FakeServer(STALLED) as server:
+        stream = colour.stream(server, deadlines=Deadlines(idle=0.05))
+        stage = Stage()
+        stream._add_stage(stage)
+        error, chunks = colour.fail(stream, StreamTimeoutError)
+        assert server.requests[0].closed.wait(PATIENCE)
+    assert (error.kind, len(chunks)) == ("idle", 3)
+    assert error.partial.content == stream.result.content == "one two"
+    assert error.__cause__ is error.__context__ is None  # how the read was woken is no cause
+    assert stage.ends == ["timeout"]
+
+
+def test_a_wait_whose_time_is_up_does_not_begin(colour):
+    reads = []
+    stream = normalize(colour.source(["a"]))
+    stream._source.read = lambda: reads.append(1)
+    stream._budget.restrict(connect=None, first_chunk=None, idle=None, total=1e-9)
+    error, _ = colour.fail(stream, StreamTimeoutError)
+    assert (error.kind, reads) == ("total", [])
+
+
+def test_a_deadline_passes_before_the_head(colour):
+    with FakeServer(TEXT.hang()) as server:
+        stream = colour.stream(server, deadlines=Deadlines(first_chunk=0.05))
+        with pytest.raises(StreamTimeoutError) as caught:
+            colour.open(stream)
+        assert caught.value.kind == "first_chunk"
+        assert server.requests[0].closed.wait(PATIENCE)
+
+
+def test_a_deadline_frees_a_stream_inside_another(colour):
+    with FakeServer(STALLED) as server:
+        inner = colour.stream(server)
+
+        def read_inner():
+            yield from inner
+
+        async def aread_inner():
+            async for chunk in inner:
+                yield chunk
+
+        outer = Deadlines(idle=0.05).wrap(aread_inner() if colour.is_async else read_inner())
+        error, chunks = colour.fail(outer, StreamTimeoutError)
+        assert server.requests[0].closed.wait(PATIENCE)
+        # In a thread of its own, which may take a moment longer.
+        assert wait_until(lambda: inner.result.status == "interrupted")
+    assert (error.kind, len(chunks)) == ("idle", 3)
+
+
+def test_a_stop_in_the_same_moment_as_a_deadline_wins(colour):
+    with FakeServer(STALLED) as server:
+        stream = colour.stream(server, deadlines=Deadlines(idle=0.05))
+        look = stream._stop.look
+
+        def look_and_stop(planned):
+            with stream._stop._lock:  # no moment between the two
+                look(planned)
+                stream.interrupt("why")
+
+        stream._stop.look = look_and_stop
+        colour.read(stream)
+    assert (stream.result.status, stream.reason) == ("interrupted", "why")
+
+
+@pytest.mark.parametrize("deadline", ["first_chunk", "total"])
+def test_an_errors_body_that_stalls_is_not_awaited_longer_than_a_deadline(
+    colour, monkeypatch, deadline
+):
+    monkeypatch.setattr(session, "_ERROR_BODY", (1000, 1000.0))
+    with FakeServer(Reply((b"sorry", Stall()), status=500)) as server:
+        stream = colour.stream(server, deadlines=Deadlines(**{deadline: 0.1}))
+        error, _ = colour.fail(stream, APIStatusError)
+    assert error.status_code == 500
+
+
+def test_what_the_user_does_between_the_head_and_the_first_chunk_is_not_counted(
+    colour, monkeypatch
+):
+    behind = 1000
+    monkeypatch.setattr(drive, "monotonic", lambda: monotonic() - behind)
+    with FakeServer(TEXT) as server:
+        stream = colour.stream(server, deadlines=Deadlines(connect=None, first_chunk=1100))
+        colour.open(stream)
+        behind = 0  # so many seconds passed while the stream was open and nobody read
+        stream._lend()
+        _, due = stream._operation()
+        assert due > monotonic() + 1000
+        colour.close(stream)
+
+
+def test_a_response_of_the_users_is_held_to_deadlines_too(colour):
+    with FakeServer(TEXT.stall(after=2)) as server:
+        client = httpx.AsyncClient() if colour.is_async else httpx.Client()
+        request = client.build_request("POST", server.base_url)
+        response = colour.run(client.send(request, stream=True))
+        stream = Deadlines(idle=0.05).wrap(response)
+        error, chunks = colour.fail(stream, StreamTimeoutError)
+        assert (error.kind, len(chunks)) == ("idle", 2)
+        assert server.requests[0].closed.wait(PATIENCE)
+        colour.close(client)
+
+
+# Further attempts
+
+
+def test_a_request_is_sent_again_after_a_pause(colour):
+    with FakeServer(Reply.error(503, "later"), TEXT) as server:
+        stream = colour.stream(server, retry=QUICK)
+        colour.read(stream)
+        assert len(server.requests) == 2
+    assert (stream.result.status, stream.result.attempts) == ("complete", 2)
+
+
+def test_open_goes_on_to_the_head_of_the_answer_that_counts(colour):
+    with FakeServer(Reply.error(503, "later"), TEXT) as server:
+        stream = colour.stream(server, retry=QUICK)
+        colour.open(stream)
+        assert (len(server.requests), stream.response.status_code) == (2, 200)
+        colour.close(stream)
+
+
+def test_a_lost_answer_begins_anew_in_the_same_stream(colour):
+    with FakeServer(TEXT.cut(at=700), TEXT) as server:
+        stream = colour.stream(server, retry=QUICK, recovery="restart")
+        chunks = colour.read(stream)
+    assert stream.result.content == "one two three"
+    assert sum(chunk.restarted for chunk in chunks) == 1
+    assert stream.result.attempts == 2
+
+
+def test_a_pause_is_interrupted(colour):
+    patient = RetryPolicy(attempts=2, max_retry_after=1000)
+    with FakeServer(Reply.error(503, "later").with_headers({"retry-after": "900"})) as server:
+        stream = colour.stream(server, retry=patient)
+
+        def press():
+            assert wait_until(lambda: isinstance(stream._ask, Sleep) and stream._stop.due < inf)
+            stream.interrupt("enough")
+
+        presser = threading.Thread(target=press)
+        presser.start()
+        assert colour.read(stream) == []
+        presser.join()
+        assert len(server.requests) == 1
+    assert (stream.result.status, stream.reason) == ("interrupted", "enough")
+
+
 # Garbage collection
 
 
@@ -343,7 +514,7 @@ def test_a_stream_that_could_not_be_made_has_nothing_to_give_up(colour):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        type(made)(None, Steps(), made._pipeline, StopSignal(), Secrets())
+        type(made)(None, Steps(), made._pipeline, StopSignal(), Budget(), Secrets())
     gc.collect()
 
 
@@ -358,8 +529,9 @@ def test_a_keyboard_interrupt_keeps_the_partial(colour):
                 raise KeyboardInterrupt
 
         stream = StreamCollector.collect(colour.stream(server), on_delta=press)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as caught:
             colour.read(stream)
+        assert caught.value.partial.content == "one"
         colour.run(asyncio.sleep(0.01) if colour.is_async else None)
         assert server.requests[0].closed.wait(PATIENCE)
     assert stream.result.status == "interrupted"

@@ -252,7 +252,7 @@ def test_the_end_of_a_generator_left_behind_is_its_own_threads_affair():
     presser = threading.Thread(target=press)
     presser.start()
     with pytest.raises(Stopped):
-        reading.read()
+        run(stop, reading.read)
     presser.join()
     reading.close()
     assert not closed.is_set()

@@ -4,6 +4,9 @@ import asyncio
 import gzip
 import threading
 import time
+from functools import partial
+from math import inf
+from time import monotonic
 
 import httpx
 import httpx2
@@ -13,14 +16,28 @@ from loopback import PATIENCE, ScriptedSocket, wait_until
 from llm_kit import (
     APIConnectionError,
     APIStatusError,
+    Deadlines,
+    LLMClient,
     StreamInterrupter,
     StreamProtocolError,
     StreamTimeoutError,
     StreamTruncatedError,
     normalize,
 )
+from llm_kit._core import session as session_module
+from llm_kit._core.budget import Budget
+from llm_kit._core.request import Request
+from llm_kit._core.secrets import Secrets
 from llm_kit._io import http as http_module
-from llm_kit._io.http import new_async_client, new_client
+from llm_kit._io.http import (
+    HttpSource,
+    _AsyncOpeningTrace,
+    _Connecting,
+    _timeouts,
+    new_async_client,
+    new_client,
+)
+from llm_kit._io.stop import Expired, StopSignal, run
 from llm_kit.testing import Comments, FakeServer, Pause, Reply, Stall
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -214,7 +231,7 @@ def test_a_loss_behind_the_end_marker_is_no_error(colour, loss):
 
 
 def test_an_interrupt_during_the_drain_changes_nothing(colour, monkeypatch):
-    monkeypatch.setattr(http_module, "_DRAIN", (1000, PATIENCE))
+    monkeypatch.setattr(session_module, "_BEHIND_END", (1000, 60.0))
     with FakeServer(Reply((*DONE, Stall()))) as server:
         interrupter = StreamInterrupter()
         stream = interrupter.wrap(colour.stream(server))
@@ -263,7 +280,7 @@ def test_a_handshake_that_is_cancelled_leaves_no_socket(tls):
             request = colour_http.build_request(
                 "POST",
                 server.base_url,
-                extensions={"trace": http_module._close_failed_handshake()},
+                extensions={"trace": _AsyncOpeningTrace(lambda name, info: None)},
             )
             task = asyncio.create_task(colour_http.send(request))
             received = await asyncio.to_thread(server.wait_for_request)
@@ -277,13 +294,157 @@ def test_a_handshake_that_is_cancelled_leaves_no_socket(tls):
 
 
 def test_a_timeout_of_the_clients_own(colour, monkeypatch):
-    monkeypatch.setitem(http_module._TIMEOUT, "read", 0.05)
+    # It waits behind our deadlines, and is only met if it doesn't.
+    monkeypatch.setattr(http_module, "_BEHIND", 0.05 - 50)
     with FakeServer(TEXT.hang(), TEXT.stall(after=2)) as server:
-        client = colour.client(server)
+        client = colour.client(server, deadlines=Deadlines(connect=55, first_chunk=50, idle=50))
         error, _ = colour.fail(client.chat_stream(MESSAGES), StreamTimeoutError)
         assert error.kind == "first_chunk"
+        assert error.__cause__ is not None
         error, _ = colour.fail(client.chat_stream(MESSAGES), StreamTimeoutError)
         assert (error.kind, error.partial.content) == ("idle", "one")
+
+
+def budget(connect=None, first_chunk=None, idle=None, total=None):
+    made = Budget()
+    made.restrict(connect=connect, first_chunk=first_chunk, idle=idle, total=total)
+    made.begin(monotonic())
+    made.attempt()
+    return made
+
+
+def test_the_clients_timeouts_wait_behind_the_deadlines():
+    none = dict.fromkeys(("connect", "read", "write", "pool"))
+    assert _timeouts(budget()) == _timeouts(budget(total=5)) == none
+    some = {"connect": 11, "read": 301, "write": 301, "pool": None}
+    assert _timeouts(budget(10, 300, 60)) == _timeouts(budget(10, 60, 300)) == some
+    assert _timeouts(budget(10, None, 60)) == none | {"connect": 11}
+
+
+# The deadline of the connection
+
+
+class Follower:
+    """Tells a `_Connecting` what httpcore's trace says, and shows when the wait must end."""
+
+    def __init__(self):
+        self.stop = StopSignal()
+        self.began = monotonic()
+        budget_ = budget(connect=1000, first_chunk=5000)
+        self.stop.due = budget_.wait(self.began)
+        self._connecting = _Connecting(self.stop, self.stop.waits, budget_)
+
+    def tell(self, name, **info):
+        self._connecting.follow(name, info)
+        return self
+
+    @property
+    def ends_with(self):
+        return "connect" if self.stop.due < self.began + 2000 else "first chunk"
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix_socket"])
+def test_while_a_connection_is_made_its_own_deadline_holds(kind):
+    follower = Follower().tell("http11.something")
+    assert follower.ends_with == "first chunk"
+    follower.tell(f"connection.connect_{kind}.started")
+    assert follower.ends_with == "connect"
+    follower.tell(f"connection.connect_{kind}.complete", return_value=None)
+    follower.tell("connection.start_tls.started")
+    assert follower.ends_with == "connect"
+    follower.tell("http11.send_request_headers.started", request=httpx.Request("POST", "http://h"))
+    assert follower.ends_with == "first chunk"
+
+
+def test_asking_a_proxy_for_a_tunnel_is_part_of_the_connecting():
+    class Connect:
+        method = b"CONNECT"
+
+    follower = Follower().tell("connection.connect_tcp.started")
+    follower.tell("http11.send_request_headers.started", request=Connect())
+    assert follower.ends_with == "connect"
+
+
+@pytest.mark.parametrize(
+    "name", ["connection.connect_tcp.started", "http11.send_request_headers.started"]
+)
+def test_a_helper_that_was_left_behind_moves_no_deadline(name):
+    follower = Follower()
+    follower.stop.due = due = inf
+    follower.stop.waits.end()
+    follower.tell(name)
+    assert follower.stop.due == due
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_helper_that_was_left_behind_sends_nothing_after_the_deadline(pooled):
+    helpers, late, go_on = [], threading.Event(), threading.Event()
+
+    def key():
+        if late.is_set():
+            helpers.append(threading.current_thread())
+            assert go_on.wait(PATIENCE)
+        return "sk-key"
+
+    with FakeServer(TEXT) as server, LLMClient(server.base_url, key, "m") as client:
+        if pooled:
+            list(client.chat_stream(MESSAGES))
+        late.set()
+        with pytest.raises(StreamTimeoutError):
+            list(client.chat_stream(MESSAGES, deadlines=Deadlines(first_chunk=0.05)))
+        go_on.set()
+        helpers[0].join(PATIENCE)
+        assert not helpers[0].is_alive()
+        late.clear()
+        list(client.chat_stream(MESSAGES))  # behind whatever the helper might have sent
+        assert len(server.requests) == server.connections == pooled + 1
+
+
+class Answer:
+    """As much of a response as a source needs, without a socket."""
+
+    def __init__(self):
+        self.status_code, self.headers, self.extensions = 200, {}, {}
+        self.request = httpx.Request("POST", "http://h")
+        self.stream = iter([b"x"])
+        self.closed = threading.Event()
+
+    def close(self):
+        self.closed.set()
+
+
+class Client:
+    """A client whose first send ends late."""
+
+    def __init__(self):
+        self.answers = [Answer(), Answer()]
+        self.sends = iter(self.answers)
+        self.go_on = threading.Event()
+
+    def build_request(self, **options):
+        return None
+
+    def send(self, request, **options):
+        answer = next(self.sends)
+        if answer is self.answers[0]:
+            assert self.go_on.wait(PATIENCE)
+        return answer
+
+
+def test_the_answer_to_a_request_that_was_given_up_does_not_become_the_next_ones():
+    stop, client = StopSignal(), Client()
+    request = Request("http://h", {}, {})
+    source = HttpSource(stop, budget(), client, dict, None, Secrets())
+    with pytest.raises(Expired):
+        run(stop, partial(source.open, request), -inf)
+    run(stop, partial(source.open, request))
+    client.go_on.set()
+    first, second = client.answers
+    assert first.closed.wait(PATIENCE)  # by the helper, as its last act
+    assert not second.closed.is_set()
+    assert run(stop, source.read) == b"x"
+    source.close()
+    assert second.closed.wait(PATIENCE)
 
 
 def test_a_body_in_one_packet_with_its_head(colour):

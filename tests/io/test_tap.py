@@ -4,12 +4,14 @@ import os
 import socket
 import ssl
 import threading
+from math import inf
 
 import httpx
 import pytest
 from loopback import PATIENCE, wait_until
 
-from llm_kit._io.stop import Stopped, StopSignal, run
+from llm_kit._core.session import END
+from llm_kit._io.stop import Expired, Stopped, StopSignal, Woken, run
 from llm_kit._io.tap import OpeningTrace, tap
 
 
@@ -68,15 +70,16 @@ def test_what_cannot_be_woken(pair):
     assert not tap(Response(Stream(object())))
 
 
-def test_a_blocked_read_is_woken_and_the_peer_sees_the_end(pair):
+@pytest.mark.parametrize("how", ["fire", "expire"])
+def test_a_blocked_read_is_woken_and_the_peer_sees_the_end(pair, how):
     stream, stop = Stream(pair[0]), StopSignal()
     assert tap(Response(stream))
     assert tap(Response(stream, b"HTTP/1.0"))  # again, by a later request on this connection
-    thread, ends = in_thread(stop, lambda: stream.read(10))
-    assert wait_until(lambda: stop._wakes)
-    stop.fire()
+    thread, ends = in_thread(stop, lambda: stream.read(10) or END)
+    assert wait_until(lambda: stop.waits._wakes)
+    stop.fire() if how == "fire" else stop.move(stop.waits, lambda: -inf)
     thread.join(PATIENCE)
-    assert ends == [Stopped]
+    assert ends == [Stopped if how == "fire" else Expired]
     assert pair[1].recv(1) == b""
 
 
@@ -92,13 +95,13 @@ def test_only_the_stop_that_is_waiting_reaches_the_socket(pair):
 
 
 def test_a_stopped_stream_reads_and_writes_no_more(pair):
-    stream, stop = Stream(pair[0]), StopSignal()
+    stream = Stream(pair[0])
     tap(Response(stream))
     for call in (lambda: stream.read(10), lambda: stream.write(b"x")):
-        stop.fired = False
+        stop = StopSignal()
 
-        def late(call=call):
-            stop.fired = True
+        def late(call=call, stop=stop):
+            stop.fire()
             return call()
 
         with pytest.raises(Stopped):
@@ -106,14 +109,14 @@ def test_a_stopped_stream_reads_and_writes_no_more(pair):
     assert stream.timeouts == []
 
 
-def test_patience_replaces_the_clients_timeout(pair):
+def test_the_clients_own_timeouts_are_passed_on(pair):
     stream, stop = Stream(pair[0]), StopSignal()
     tap(Response(stream))
+    run(stop, lambda: stream.write(b"question", timeout=1))
     pair[1].sendall(b"answer")
-    run(stop, lambda: stream.read(3, timeout=300))
-    stop.patience = 0.1
-    run(stop, lambda: stream.read(3, timeout=300))
-    assert stream.timeouts == [300, 0.1]
+    assert run(stop, lambda: stream.read(3, timeout=300)) == b"ans"
+    assert stream.read(3, timeout=2) == b"wer"
+    assert stream.timeouts == [1, 300, 2]
 
 
 def test_a_socket_that_is_closed_already(pair):
@@ -133,30 +136,44 @@ def test_a_socket_that_is_closed_already(pair):
 # While the connection is being made
 
 
+def opening(stop, told=None):
+    return OpeningTrace(stop.waits, lambda name, info: None if told is None else told.append(name))
+
+
 def test_an_opening_connection_is_tapped_as_soon_as_it_has_a_socket(pair):
     stream, stop = Stream(pair[0]), StopSignal()
-    trace = OpeningTrace(stop)
+    trace = opening(stop)
     trace("connection.connect_tcp.started", {})
     trace("connection.connect_tcp.complete", {"return_value": stream})
     assert "read" in vars(stream)
     trace.close()
 
 
+@pytest.mark.parametrize("end", ["fire", "retire", "expire"])
 @pytest.mark.parametrize(
-    "name", ["connection.connect_tcp.started", "http11.send_request_headers.started"]
+    "name",
+    [
+        "connection.connect_tcp.started",
+        "connection.connect_unix_socket.started",
+        "http11.send_request_headers.started",
+        "http2.send_request_headers.started",
+    ],
 )
-def test_nothing_is_begun_after_a_stop(name):
-    stop = StopSignal()
-    trace = OpeningTrace(stop)
+def test_nothing_is_begun_when_nobody_waits_any_more(name, end):
+    stop, told = StopSignal(), []
+    trace = opening(stop, told)
     trace(name, {})
-    stop.retire()
-    with pytest.raises(Stopped):
+    getattr(stop, end)()
+    stop.renew()  # the next attempt, if there is one
+    with pytest.raises(Woken):
         trace(name, {})
+    trace("connection.close.started", {})  # what ends may go on
+    assert told == [name, "connection.close.started"]
 
 
 def test_http2_without_tls_is_untapped_when_it_turns_out(pair):
     stream = Stream(pair[0])
-    trace = OpeningTrace(StopSignal())
+    trace = opening(StopSignal())
     trace("connection.connect_tcp.complete", {"return_value": stream})
     trace("http2.send_connection_init.started", {})
     assert "read" not in vars(stream)
@@ -174,7 +191,7 @@ class Negotiated:
 @pytest.mark.parametrize(("protocol", "tapped"), [("http/1.1", True), (None, True), ("h2", False)])
 def test_after_the_handshake_the_protocol_decides(pair, protocol, tapped):
     plain, secure = Stream(pair[0]), Stream(pair[0], Negotiated(protocol))
-    trace = OpeningTrace(StopSignal())
+    trace = opening(StopSignal())
     trace("connection.connect_tcp.complete", {"return_value": plain})
     trace("connection.start_tls.started", {})
     trace("connection.start_tls.complete", {"return_value": secure})
@@ -185,7 +202,7 @@ def test_after_the_handshake_the_protocol_decides(pair, protocol, tapped):
 def test_a_handshake_is_woken(pair, when):
     # Wrapping the socket takes its descriptor: a duplicate reaches the same connection.
     stop = StopSignal()
-    trace = OpeningTrace(stop)
+    trace = opening(stop)
     trace("connection.connect_tcp.complete", {"return_value": Stream(pair[0])})
     if when == "before":
         stop.fire()
@@ -197,12 +214,12 @@ def test_a_handshake_is_woken(pair, when):
         assert pair[1].recv(1) == b""
         assert taken.recv(1) == b""
         trace("connection.start_tls.failed", {"exception": OSError()})
-    assert stop._wakes == []
+    assert stop.waits._wakes == []
 
 
 def test_a_handshake_leaves_no_descriptor_behind(pair):
     stop = StopSignal()
-    trace = OpeningTrace(stop)
+    trace = opening(stop)
     trace("connection.connect_tcp.complete", {"return_value": Stream(pair[0])})
     before = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
     trace("connection.start_tls.started", {})
@@ -219,7 +236,7 @@ def test_tls_inside_tls_is_woken_by_the_outer_socket(pair, tls):
     outer = tls.client().wrap_socket(pair[0], do_handshake_on_connect=False, server_hostname="x")
     with outer:
         stop = StopSignal()
-        trace = OpeningTrace(stop)
+        trace = opening(stop)
         trace("connection.start_tls.complete", {"return_value": Stream(outer)})
         trace("proxy.start_tls.started", {})
         stop.fire()
@@ -230,7 +247,7 @@ def test_tls_inside_tls_is_woken_by_the_outer_socket(pair, tls):
 
 
 def test_a_handshake_of_an_unknown_connection_is_left_alone():
-    trace = OpeningTrace(StopSignal())
+    trace = opening(StopSignal())
     trace("connection.start_tls.started", {})
     trace("connection.start_tls.complete", {})
     trace.close()

@@ -598,12 +598,25 @@ def main_thread_timer(handler, seconds=0.05):
 @pytest.mark.parametrize("stage", STAGES)
 def test_from_a_signal_handler_in_the_thread_that_is_blocked(colour, stage):
     reply, chunks = STAGES[stage]
-    with FakeServer(reply) as server:
-        interrupter = StreamInterrupter()
-        stream = interrupter.wrap(colour.stream(server))
-        with main_thread_timer(lambda *_: interrupter.interrupt("alarm")):
+    interrupter = StreamInterrupter()
+    previous = signal.signal(signal.SIGALRM, lambda *_: interrupter.interrupt("alarm"))
+    try:
+        with FakeServer(reply) as server:
+            stream = interrupter.wrap(colour.stream(server))
+
+            def ring():
+                server.wait_for_request()
+                assert wait_until(lambda: stage == "before the headers" or stream.response)
+                assert wait_until(lambda: stream.result.chunk_count == chunks)
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+
+            ringing = threading.Thread(target=ring, daemon=True)
+            ringing.start()
             seen = colour.read(stream)
-        assert_told(server.requests[0])
+            ringing.join(PATIENCE)
+            assert_told(server.requests[0])
+    finally:
+        signal.signal(signal.SIGALRM, previous)
     assert len(seen) == chunks
     assert stream.reason == "alarm"
 

@@ -11,8 +11,11 @@ from llm_kit import (
     AsyncLLMClient,
     ChatStream,
     Chunk,
+    Deadlines,
     LLMClient,
+    Recovery,
     ResponseInfo,
+    RetryPolicy,
     StreamCollector,
     StreamInterrupter,
     StreamProcessor,
@@ -42,6 +45,10 @@ def sync_colour(client: LLMClient, items: list[str], words: Iterator[str]) -> No
     assert_type(StreamInterrupter().wrap(items), ChatStream)
     assert_type(StreamProcessor().wrap(StreamInterrupter().wrap(stream)), ChatStream)
     assert_type(normalize(items), ChatStream)
+    assert_type(Deadlines(idle=5).wrap(items), ChatStream)
+    LLMClient("http://h/v1", deadlines=Deadlines(total=None), retry=RetryPolicy(attempts=1))
+    client.chat_stream([], deadlines=Deadlines(), retry=RetryPolicy(), recovery="restart")
+    client.chat_stream([], recovery=Recovery("continue", mode="prefix"))
 
 
 async def async_colour(client: AsyncLLMClient, words: AsyncIterator[str]) -> None:
@@ -59,6 +66,7 @@ async def async_colour(client: AsyncLLMClient, words: AsyncIterator[str]) -> Non
     assert_type(StreamInterrupter().wrap(words), AsyncChatStream)
     assert_type(StreamProcessor().wrap(stream), AsyncChatStream)
     assert_type(normalize(words), AsyncChatStream)
+    assert_type(Deadlines().wrap(words), AsyncChatStream)
 
 
 def tools(processor: StreamProcessor) -> None:
@@ -91,6 +99,8 @@ def mistakes(client: AsyncLLMClient, stream: AsyncChatStream) -> None:
     StreamCollector.collect(["a"], on_dleta=print)  # type: ignore[call-overload]
     for _ in stream:  # type: ignore[attr-defined]
         pass
+    client.chat_stream([], recovery="again")  # type: ignore[arg-type]
+    client.chat_stream([], deadlines=5)  # type: ignore[arg-type]
     LLMClient("http://h/v1", http_client=httpx.AsyncClient())  # type: ignore[arg-type]
 
 

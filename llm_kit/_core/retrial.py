@@ -1,0 +1,248 @@
+"""What is tried again after a failure, when, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import tenacity
+
+from llm_kit._core.accumulator import Accumulator
+from llm_kit._core.budget import Budget
+from llm_kit._core.request import Request
+from llm_kit._core.seam import Seam
+from llm_kit.dialects.base import FAILED_REASONS, ChunkSink
+from llm_kit.errors import (
+    APIConnectionError,
+    APIStatusError,
+    LLMKitError,
+    StreamAPIError,
+    StreamTimeoutError,
+    StreamTruncatedError,
+)
+from llm_kit.policies import Recovery, RetryPolicy
+from llm_kit.types import Chunk, Usage
+
+_PASSING = frozenset({408, 409, 429})
+# Causes of a connection's failure that another try doesn't change.
+_LASTING = frozenset({"SSLCertVerificationError", "TooManyRedirects", "UnsupportedProtocol"})
+# Types and codes of errors in a stream that another try doesn't change: the words of OpenAI's
+# and Anthropic's references, which the imitators took over.
+_LASTING_REPORTS = frozenset(
+    {
+        *("invalid_request_error", "authentication_error", "permission_error", "not_found_error"),
+        *("billing_error", "request_too_large", "insufficient_quota", "invalid_api_key"),
+        *("context_length_exceeded", "model_not_found", "content_policy_violation"),
+    }
+)
+
+Continued = Callable[[Request, str], tuple[Request, str]]
+
+
+def says_something(chunk: Chunk) -> bool:
+    """Tell a part of an answer from a mere sign of life: an empty delta, a role, a usage."""
+    return bool(
+        chunk.delta
+        or chunk.reasoning
+        or chunk.refusal
+        or any(call.arguments or call.name or call.id for call in chunk.tool_calls)
+        or (chunk.finish_reason is not None and chunk.finish_reason not in FAILED_REASONS)
+        or (chunk.extra is not None and any(chunk.extra.values()))
+    )
+
+
+class Relay(Protocol):
+    """What the chunks of a later attempt go through."""
+
+    def append(self, chunk: Chunk, /) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+class Retrial:
+    """
+    Decides for one stream what follows a failure.
+
+    tenacity counts the attempts and says how long to wait, but never waits.
+
+    Args:
+        policy: how often, and after which pauses.
+        recovery: what is done about an answer that is lost in the middle.
+        continued: makes the request that goes on from a text, and gives the blanks at the
+            text's end that it had to leave out; None if nothing can go on from this answer.
+        budget: the stream's deadlines; a pause that ends behind them is not begun.
+    """
+
+    def __init__(
+        self, policy: RetryPolicy, recovery: Recovery, continued: Continued | None, budget: Budget
+    ) -> None:
+        self._policy = policy
+        self._recovery = recovery
+        self._continued = continued
+        self._budget = budget
+        self._now = 0.0
+        self._backoff = tenacity.wait_random_exponential(
+            multiplier=policy.pause, max=policy.max_pause
+        )
+        self._retrying = tenacity.Retrying(
+            wait=self._wait,
+            stop=self._gives_up,
+            retry_error_callback=lambda _: None,
+        )
+        self._state = tenacity.RetryCallState(self._retrying, None, (), {})
+
+    def pause(
+        self, error: LLMKitError, spoke: bool, total: Accumulator, now: float
+    ) -> float | None:
+        """
+        Give the seconds to wait before the next try, None if there shall be none.
+
+        Args:
+            error: what ended the attempt.
+            spoke: whether the model had said anything in it.
+            total: what has been received.
+            now: the moment on the budget's clock.
+        """
+        if not (self._can_recover(error, total) if spoke else _can_retry(error)):
+            return None
+        self._now = now
+        self._state.attempt_number = total.attempts  # with those that the server made us repeat
+        self._state.set_exception((type(error), error, error.__traceback__))
+        self._retrying.begin()  # what it counts is the thread's, and this may be another one
+        pause = self._retrying.iter(self._state)
+        self._state.prepare_for_next_attempt()
+        return pause if isinstance(pause, tenacity.DoSleep) else None
+
+    def _can_recover(self, error: LLMKitError, total: Accumulator) -> bool:
+        if self._recovery.action == "raise" or total.is_whole or not _is_loss(error):
+            return False
+        # Half a tool call can't be sent back: no server would go on inside it.
+        return self._recovery.action == "restart" or (
+            self._continued is not None and not total.any_tool_call
+        )
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        asked = _retry_after(state)
+        return self._backoff(state) if asked is None else asked
+
+    def _gives_up(self, state: tenacity.RetryCallState) -> bool:
+        if tenacity.stop_after_attempt(self._policy.attempts)(state):
+            return True
+        if (_retry_after(state) or 0) > self._policy.max_retry_after:
+            return True
+        return not self._budget.allows(state.upcoming_sleep, self._now)
+
+    def next_try(
+        self, request: Request, total: Accumulator, out: ChunkSink
+    ) -> tuple[Request, Relay]:
+        """
+        Give the next request, and what its chunks go through on their way to ``out``.
+
+        Args:
+            request: what is asked for, from the beginning.
+            total: what has been received, all of it.
+        """
+        text = total.content()
+        if self._recovery.action == "continue" and self._continued is not None and text.strip():
+            total.reopen()
+            continued, left_out = self._continued(request, text)
+            again = _Again(out, total.usage, restarts=False)
+            return continued, Seam(text, again, restored=left_out)
+        return request, _Again(out, total.usage, restarts=total.chunk_count > 0)
+
+
+def _can_retry(error: LLMKitError) -> bool:
+    """Whether the same request may succeed that failed before anything was said."""
+    if isinstance(error, APIStatusError):
+        return _is_passing(error.status_code)
+    if isinstance(error, APIConnectionError):
+        return not any(map(_is_lasting, causes(error)))
+    return isinstance(error, StreamTruncatedError) or _is_passing_report(error)
+
+
+def _is_loss(error: LLMKitError) -> bool:
+    """Whether an answer that had begun was lost by no fault of the request's."""
+    if isinstance(error, StreamTimeoutError):
+        return error.kind == "idle"
+    return isinstance(error, StreamTruncatedError) or _is_passing_report(error)
+
+
+def _is_passing_report(error: LLMKitError) -> bool:
+    """Whether the server reported something that may be over soon."""
+    if not isinstance(error, StreamAPIError) or {error.code, error.type} & _LASTING_REPORTS:
+        return False
+    return error.status_code is None or _is_passing(error.status_code)
+
+
+def _is_passing(status: int) -> bool:
+    return status in _PASSING or status >= 500
+
+
+def _is_lasting(cause: BaseException) -> bool:
+    name = type(cause).__name__
+    # A proxy's refusal begins with its status: "407 Proxy Authentication Required".
+    return name in _LASTING or (name == "ProxyError" and str(cause).startswith("4"))
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an error and those behind it, each once: somebody may have made a ring of them."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _retry_after(state: tenacity.RetryCallState) -> float | None:
+    assert state.outcome is not None  # noqa: S101  narrows the type
+    seconds: float | None = getattr(state.outcome.exception(), "retry_after", None)
+    return seconds
+
+
+class _Again:
+    """
+    Passes the chunks of a later attempt on, adding to their usage what was spent before.
+
+    A new beginning is told only when something is said: until then what came before is what
+    there is, and a new attempt that is lost before that leaves it as it was.
+    """
+
+    def __init__(self, out: ChunkSink, spent: Usage | None, *, restarts: bool) -> None:
+        self._out = out
+        self._spent = spent
+        self._restarts = restarts
+        self._held: list[Chunk] = []
+
+    def append(self, chunk: Chunk) -> None:
+        if chunk.usage is not None and self._spent is not None:
+            chunk.usage = _sum(self._spent, chunk.usage)
+        if not self._restarts:
+            self._out.append(chunk)
+            return
+        self._held.append(chunk)
+        if says_something(chunk):
+            self._restarts = False
+            for each in (Chunk(restarted=True, usage=self._spent), *self._held):
+                self._out.append(each)
+
+    def flush(self) -> None:
+        """Nothing: what is held back said nothing."""
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    """Add what two attempts took; ``raw`` keeps what each of them said."""
+    raws = one.raw.get("attempts")
+    if not isinstance(raws, list):  # a server may call something else that
+        raws = [one.raw]
+    return Usage(
+        _plus(one.prompt_tokens, other.prompt_tokens),
+        _plus(one.completion_tokens, other.completion_tokens),
+        _plus(one.total_tokens, other.total_tokens),
+        _plus(one.reasoning_tokens, other.reasoning_tokens),
+        _plus(one.cached_tokens, other.cached_tokens),
+        {"attempts": [*raws, other.raw]},
+    )
+
+
+def _plus(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one + (other or 0)

@@ -1,0 +1,67 @@
+"""The request: its JSON, what it hides, and what is left out of it when a server refuses it."""
+
+import pytest
+
+from llm_kit._core.request import Request, refused_option
+from llm_kit._core.session import Open
+
+URL = "http://127.0.0.1:1/v1/chat/completions"
+
+
+def test_the_request_as_json():
+    request = Request(URL, {}, {"text": "größe\u2028", "n": 1})
+    assert request.content() == '{"text":"größe\u2028","n":1}'.encode()
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"x", float("nan"), float("inf"), 1j])
+def test_what_is_no_json_is_refused(value):
+    with pytest.raises(TypeError, match=r"can't be written as JSON: .* must be plain dicts"):
+        Request(URL, {}, {"value": value}).content()
+
+
+@pytest.mark.parametrize("text", ["\ud800", "ok \udcff"])
+def test_half_characters_are_refused(text):
+    with pytest.raises(ValueError, match="not valid Unicode") as caught:
+        Request(URL, {}, {"text": text}).content()
+    assert type(caught.value) is ValueError
+
+
+def test_a_ring_is_refused():
+    ring = []
+    ring.append(ring)
+    with pytest.raises(TypeError, match="can't be written as JSON"):
+        Request(URL, {}, {"ring": ring}).content()
+
+
+def test_what_is_too_deep_is_refused():
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(TypeError, match="can't be written as JSON"):
+        Request(URL, {}, {"deep": deep}).content()
+
+
+def test_what_is_secret_is_not_shown():
+    request = Request(URL, {"x-key": "hidden"}, {"messages": "hidden"})
+    assert "hidden" not in repr(Open(request))
+
+
+def test_a_field_is_left_out():
+    request = Request(URL, {"x": "y"}, {"n": 1, "stream_options": {}})
+    assert request.without("stream_options") == Request(URL, {"x": "y"}, {"n": 1})
+    assert request.without(None) == request.without("x") == request
+    assert "stream_options" in request.body
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "body", "refused"),
+    [
+        (400, "unknown: stream_options", {"stream_options": {}}, "stream_options"),
+        (422, "stream_options?", {"stream_options": {}}, "stream_options"),
+        (400, "no such model", {"stream_options": {}}, None),
+        (500, "stream_options", {"stream_options": {}}, None),
+        (400, "stream_options", {}, None),
+    ],
+)
+def test_what_a_server_refuses(status, words, body, refused):
+    assert refused_option(Request(URL, {}, body), status, words) == refused
