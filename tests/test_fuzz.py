@@ -1,6 +1,8 @@
 """Bytes that were once a valid stream: whatever becomes of them, only our errors come out."""
 
 import json
+import pathlib
+import random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -47,39 +49,58 @@ SPLINTERS = [
     *(b"null", b"5", b"1e999", b"NaN", b"true", b'"x"', b"[]", b"{}", b"data: ", b"error: "),
     *(b"[DONE]", b'"error":', b'"choices":', b'"\\ud800"', b"\xe2\x80\xa8", b"\xef\xbb\xbf", b"<"),
 ]
-BYTES = st.binary(max_size=4) | st.sampled_from(SPLINTERS)
+# Values that leave the JSON whole, but have another type than the one before.
+VALUES = [b"null", b"-1", b"1e999", b"true", b'""', b'"x"', b"[]", b"{}", b"[1]", b'[{"a":[]}]']
+MUTATIONS = ["flip", "insert", "delete", "replace", "repeat", "splice", "cut", "value", "value"]
+LIMITS = [Limits(event=4_000, response=8_000), Limits()]
 
 
-@st.composite
-def broken_bodies(draw):
-    """A valid body, flipped, cut, with bytes put in or taken out."""
-    body = bytearray(draw(st.sampled_from(STREAMS)))
-    for _ in range(draw(st.integers(1, 6))):
-        at = draw(st.integers(0, len(body)))
-        match draw(st.sampled_from(["flip", "insert", "delete", "replace", "repeat", "cut"])):
+def splinter(chance):
+    if chance.random() < 0.5:
+        return bytes(chance.randrange(256) for _ in range(chance.randint(0, 4)))
+    return chance.choice(SPLINTERS)
+
+
+def piece(body, chance, longest):
+    start = chance.randint(0, len(body))
+    return body[start : start + chance.randint(1, longest)]
+
+
+def broken(sources, chance):
+    """A valid body, flipped, cut, with bytes put in or taken out; and how to read it."""
+    body = bytearray(chance.choice(sources))
+    for _ in range(chance.randint(1, 6)):
+        at = chance.randint(0, len(body))
+        match chance.choice(MUTATIONS):
             case "flip":
-                body[at : at + 1] = bytes(
-                    byte ^ draw(st.integers(1, 255)) for byte in body[at:][:1]
-                )
+                body[at : at + 1] = bytes(byte ^ chance.randint(1, 255) for byte in body[at:][:1])
             case "insert":
-                body[at:at] = draw(BYTES)
+                body[at:at] = splinter(chance)
             case "delete":
-                del body[at : at + draw(st.integers(1, 40))]
+                del body[at : at + chance.randint(1, 40)]
             case "replace":
-                splinter = draw(BYTES)
-                body[at : at + len(splinter)] = splinter
+                put = splinter(chance)
+                body[at : at + len(put)] = put
             case "repeat":
-                body[at:at] = body[at : at + draw(st.integers(1, 200))]
+                body[at:at] = body[at : at + chance.randint(1, 200)]
+            case "splice":
+                body[at:at] = piece(chance.choice(sources), chance, 200)
             case "cut":
                 del body[at:]
-    return bytes(body)
+            case "value":
+                start = body.find(b'":', at) + 2
+                end = min(body.find(end, start) % (len(body) + 1) for end in (b",", b"}"))
+                body[start:end] = chance.choice(VALUES)
+    cuts = sorted(chance.randint(0, len(body)) for _ in range(chance.randint(0, 6)))
+    return bytes(body), cuts, chance.choice(["raise", "skip"]), chance.choice(LIMITS)
 
 
-CUTS = st.lists(st.integers(0, 2_000), max_size=6).map(sorted)
+# Hypothesis steers this chance, and shrinks what fails.
+BROKEN = st.randoms(use_true_random=False).map(lambda chance: broken(STREAMS, chance))
 
 
-def check(body, cuts, on_malformed):
-    decoder = WireDecoder(OpenAIDialect(), Limits(event=4_000, response=8_000), on_malformed)
+def check(body, cuts, on_malformed, limits):
+    decoder = WireDecoder(OpenAIDialect(), limits, on_malformed)
     total, chunks = Accumulator(), []
     try:
         for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True):
@@ -97,18 +118,45 @@ def check(body, cuts, on_malformed):
     assert repr(result)
 
 
-@given(broken_bodies(), CUTS, st.sampled_from(["raise", "skip"]))
+@given(BROKEN)
 @settings(max_examples=300, deadline=None)
-def test_broken_bodies(body, cuts, on_malformed):
-    check(body, cuts, on_malformed)
+def test_broken_bodies(given_body):
+    check(*given_body)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@given(broken_bodies(), CUTS, st.sampled_from(["raise", "skip"]))
-@settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
-def test_many_broken_bodies(body, cuts, on_malformed):
-    check(body, cuts, on_malformed)
+@pytest.mark.no_cover  # it takes twice the time
+@given(BROKEN)
+@settings(max_examples=30_000, deadline=None, suppress_health_check=list(HealthCheck))
+def test_many_broken_bodies(given_body):
+    check(*given_body)
+
+
+def recorded(folder):
+    """The bodies of other people's streams: those of this API, and those of any other."""
+    folder = pathlib.Path(folder)
+    bodies = ([], [])
+    for record in json.loads((folder / "manifest.json").read_text("utf-8"))["records"]:
+        bodies[record["api"] != "openai.chat"].append((folder / record["file"]).read_bytes())
+    return list(filter(None, bodies))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.no_cover  # it takes twice the time
+def test_broken_bodies_without_shrinking(pytestconfig):
+    """Many more, of recorded streams too: Hypothesis takes most of its time for itself."""
+    folder = pytestconfig.getoption("--streams")
+    sources = [STREAMS, *(recorded(folder) if folder else ())]
+    seed = random.randrange(2**32)
+    for number in range(200_000 if pytestconfig.getoption("--slow") else 1_000):
+        chance = random.Random(f"{seed} {number}")
+        given_body = broken(chance.choice(sources), chance)
+        try:
+            check(*given_body)
+        except Exception as error:
+            error.add_note(f"seed {seed}, number {number}: check{given_body!r}")
+            raise
 
 
 JSON = st.recursive(
