@@ -92,7 +92,8 @@ class _State:
                 "this stream is being read by another thread or task already; give each"
                 " reader a stream of its own"
             )
-        self._lend()
+        if self._left_at:
+            self._lend()
         if not self._started:
             self._started = True
             now = self._pipeline.accumulator.since = monotonic()
@@ -102,9 +103,8 @@ class _State:
 
     def _lend(self) -> None:
         """Give the server back the time that the loop and its callbacks took."""
-        if self._left_at:
-            self._budget.lend(monotonic() - self._left_at)
-            self._left_at = 0.0
+        self._budget.lend(monotonic() - self._left_at)
+        self._left_at = 0.0
 
     def _operation(self) -> tuple[Callable[[], Any], float]:
         """
@@ -114,25 +114,29 @@ class _State:
             Expired: that moment has passed already.
         """
         ask, now = self._ask, monotonic()
-        operation: Callable[[], Any] = self._source.read
         if ask is READ:
             due = self._budget.wait(now)
-        elif isinstance(ask, Read | Drain):
-            due = ask.until if ask.until is not None else self._budget.wait(now)
-            operation = self._source.drain if isinstance(ask, Drain) else operation
+            operation: Callable[[], Any] = self._source.read
         else:
-            if self._stop.expired:  # of an attempt that is over
-                self._stop.renew()
-            if isinstance(ask, Sleep):
-                operation, due = partial(self._until_woken, self._stop), ask.until
-            else:
-                due = self._budget.wait(now)
-                operation = self._source.begin
-                if isinstance(ask, Open):
-                    operation = partial(self._source.open, ask.request)
+            operation, due = self._rarer_operation(now)
         if due <= now:
             raise Expired
         return operation, due
+
+    def _rarer_operation(self, now: float) -> tuple[Callable[[], Any], float]:
+        ask = self._ask
+        if isinstance(ask, Read):
+            return self._source.read, self._budget.wait(now) if ask.until is None else ask.until
+        if isinstance(ask, Drain):
+            return self._source.drain, ask.until
+        if self._stop.expired:  # of an attempt that is over
+            self._stop.renew()
+        if isinstance(ask, Sleep):
+            return partial(self._until_woken, self._stop), ask.until
+        due = self._budget.wait(now)
+        if isinstance(ask, Open):
+            return partial(self._source.open, ask.request), due
+        return self._source.begin, due
 
     def _advance(self, step: Callable[[Any], Ask], value: Any) -> None:
         """Give the session an answer or an error; keep its next ask, or its verdict."""
@@ -189,7 +193,8 @@ class Driver(_State):
                         settle(self._pipeline)
                     if chunk is not None:
                         return chunk
-                    self._lend()
+                    if self._left_at:
+                        self._lend()
                 if self._over:
                     self._raise_error()
                     raise StopIteration
@@ -288,7 +293,8 @@ class AsyncDriver(_State):
                         await asettle(self._pipeline)
                     if chunk is not None:
                         return chunk
-                    self._lend()
+                    if self._left_at:
+                        self._lend()
                 if self._over:
                     self._raise_error()
                     raise StopAsyncIteration
