@@ -59,6 +59,13 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+# What other SDKs call what is set here.
+_MISTAKEN = {
+    "timeout": "deadlines=Deadlines(...)",
+    "deadline": "deadlines=Deadlines(...)",
+    "max_retries": "retry=RetryPolicy(attempts=...)",
+    "retries": "retry=RetryPolicy(attempts=...)",
+}
 SyncKey = str | Callable[[], str]
 AsyncKey = str | Callable[[], str | Awaitable[str]]
 
@@ -110,6 +117,8 @@ class _Settings:
         """Build what a stream consists of, but for its source."""
         if "stream" in params:
             raise TypeError("chat_stream always streams: leave `stream` out")
+        for name in _MISTAKEN.keys() & params.keys():
+            raise TypeError(f"`{name}` would be sent to the server: write {_MISTAKEN[name]}")
         n = checked_choices(params.get("n"))
         headers = checked_headers(self._headers) | checked_headers(extra_headers or {})
         secrets = Secrets()

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from attrs import Attribute, field, frozen
 
 MIB = 2**20
+_PAUSE, _MAX_PAUSE = 1.0, 30.0
 _YEAR = 366 * 24 * 3600  # operating systems' timers overflow at some hundreds of them
 
 RecoveryAction = Literal["raise", "restart", "continue"]
@@ -101,18 +102,19 @@ class RetryPolicy:
     Attributes:
         attempts: how many requests one stream may take in all, recovery's included; 1 = no retry.
         pause: seconds; the first pause is a random part of it, and it doubles each time.
-        max_pause: seconds that it doubles up to.
+        max_pause: seconds that no pause of our own is longer than.
         max_retry_after: seconds; a server that asks for a longer pause (``Retry-After``) is not
             asked again at all: the error is raised at once, with its ``retry_after``.
     """
 
     attempts: int = field(default=3, validator=_attempts)
-    pause: float = field(default=1.0, validator=_seconds)
-    max_pause: float = field(default=30.0, validator=_seconds)
+    pause: float = field(default=_PAUSE, validator=_seconds)
+    max_pause: float = field(default=_MAX_PAUSE, validator=_seconds)
     max_retry_after: float = field(default=60.0, validator=_seconds)
 
     def __attrs_post_init__(self) -> None:
-        if self.max_pause < self.pause:
+        # A default may contradict the other one: it was not said.
+        if _PAUSE != self.pause > self.max_pause != _MAX_PAUSE:
             raise ValueError(
                 f"RetryPolicy.max_pause ({self.max_pause}) is shorter than"
                 f" RetryPolicy.pause ({self.pause})"
@@ -143,3 +145,10 @@ class Recovery:
     action: RecoveryAction = field(default="raise", validator=_one_of(RecoveryAction))
     mode: ContinueMode = field(default="auto", validator=_one_of(ContinueMode), kw_only=True)
     instruction: str = field(default=INSTRUCTION, validator=_words, kw_only=True, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.mode != "auto" and self.action != "continue":
+            raise ValueError(
+                f'Recovery.mode ("{self.mode}") says how to continue, and Recovery.action is'
+                f' "{self.action}": write Recovery("continue", mode="{self.mode}")'
+            )

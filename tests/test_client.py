@@ -368,6 +368,8 @@ def test_an_http_client_of_the_other_colour():
         (MESSAGES, {"n": 0}, ValueError, "n must be a whole number"),
         (MESSAGES, {"deadlines": 30}, TypeError, "deadlines must be a Deadlines(...), not 30"),
         (MESSAGES, {"retry": 3}, TypeError, "retry must be a RetryPolicy(...), not 3"),
+        (MESSAGES, {"timeout": 5}, TypeError, "write deadlines=Deadlines(...)"),
+        (MESSAGES, {"max_retries": 2}, TypeError, "write retry=RetryPolicy(attempts=...)"),
         (MESSAGES, {"retry": RetryPolicy}, TypeError, "retry must be a RetryPolicy(...), not <cl"),
         (MESSAGES, {"recovery": True}, TypeError, 'must be "raise", "restart", "continue" or a R'),
         (MESSAGES, {"recovery": "again"}, ValueError, 'Recovery.action must be "raise" or "rest'),

@@ -28,7 +28,7 @@ WORD = b'data: {"choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
 HELLO = WORD.replace(b"word ", b"Hello")
 SHORTLY = Deadlines(connect=None, first_chunk=None, idle=None, total=0.15)
 SOON = RetryPolicy(pause=0.001)
-HUNG = 4.0
+HUNG = 20.0
 
 
 class Endless(Loopback):

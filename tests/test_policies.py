@@ -38,9 +38,11 @@ def test_deadlines_that_make_no_sense(field, value):
 
 
 def test_deadlines_that_do():
-    assert Deadlines() == Deadlines(10, 300, 60, None)
-    assert attrs.astuple(Deadlines(None, None, None, None)) == (None,) * 4
-    assert attrs.astuple(Deadlines(5, 0.001, 10**6, 10**6)) == (5, 0.001, 10**6, 10**6)
+    assert Deadlines() == Deadlines(connect=10, first_chunk=300, idle=60, total=None)
+    none = Deadlines(connect=None, first_chunk=None, idle=None, total=None)
+    assert attrs.astuple(none) == (None,) * 4
+    some = Deadlines(connect=5, first_chunk=0.001, idle=10**6, total=10**6)
+    assert attrs.astuple(some) == (5, 0.001, 10**6, 10**6)
     assert Deadlines(total=1).idle == 60  # the defaults are nobody's wish: the total is shorter
 
 
@@ -51,6 +53,11 @@ def test_deadlines_that_contradict_each_other(field):
     assert str(caught.value) == (
         f"Deadlines.{field} (5) could never pass: Deadlines.total (4.5) is shorter"
     )
+
+
+def test_deadlines_are_named():
+    with pytest.raises(TypeError):
+        Deadlines(5)  # of what?
 
 
 # RetryPolicy
@@ -76,15 +83,18 @@ def test_pauses_that_make_no_sense(field, value):
     )
 
 
-@pytest.mark.parametrize(
-    "policy", [{"pause": 31}, {"max_pause": 0.5}, {"pause": 2, "max_pause": 1}]
-)
+@pytest.mark.parametrize("policy", [{"pause": 2, "max_pause": 0.5}, {"pause": 50, "max_pause": 40}])
 def test_pauses_that_contradict_each_other(policy):
     with pytest.raises(
         ValueError, match=r"RetryPolicy\.max_pause \(.*\) is shorter than"
     ) as caught:
         RetryPolicy(**policy)
-    assert f"RetryPolicy.pause ({policy.get('pause', 1.0)})" in str(caught.value)
+    assert f"RetryPolicy.pause ({policy['pause']})" in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", [{"pause": 31}, {"max_pause": 0.5}])
+def test_a_default_pause_contradicts_nobody(policy):
+    RetryPolicy(**policy)
 
 
 def test_retries_that_do():
@@ -132,3 +142,10 @@ def test_settings_can_be_shared(value):
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         setattr(value, name, None)
     assert hash(value) == hash(attrs.evolve(value))
+
+
+@pytest.mark.parametrize("action", ["raise", "restart"])
+def test_a_mode_is_for_continuing(action):
+    with pytest.raises(ValueError, match=r'write Recovery\("continue", mode="prefix"\)') as caught:
+        Recovery(action, mode="prefix")
+    assert f'Recovery.action is "{action}"' in str(caught.value)

@@ -238,8 +238,8 @@ def test_the_last_error_comes_out_when_the_attempts_are_used_up(colour):
         stream = colour.client(server, retry=SOON).chat_stream(MESSAGES)
         error, chunks = colour.fail(stream, APIStatusError)
         assert error.status_code == 503
-        assert [type(error.__context__), error.__context__.status_code] == [APIStatusError, 502]
-        assert error.__context__.__context__.status_code == 500
+        assert [type(error.__cause__), error.__cause__.status_code] == [APIStatusError, 502]
+        assert error.__cause__.__cause__.status_code == 500
         assert len(server.requests) == stream.result.attempts == error.partial.attempts == 3
         assert chunks == []
         assert stream.result.status == "error"
@@ -251,7 +251,7 @@ def test_a_lasting_error_behind_a_passing_one(colour):
         stream = colour.client(server, retry=SOON).chat_stream(MESSAGES)
         error, _ = colour.fail(stream, APIStatusError)
         assert error.status_code == 401
-        assert error.__context__.status_code == 503
+        assert error.__cause__.status_code == 503
         assert len(server.requests) == 2
 
 
@@ -678,7 +678,7 @@ def test_the_chain_holds_no_secret(colour):
         assert key not in str(error)
         assert key not in error.body
         assert key not in repr(error.__dict__)
-        error, seen = error.__context__, seen + 1
+        error, seen = error.__cause__, seen + 1
     assert seen == 3
 
 
@@ -707,7 +707,7 @@ def test_a_silent_body_of_an_error_does_not_hold_a_retry_up(colour):
         stream = client.chat_stream(MESSAGES)
         began = time.monotonic()
         reader = Reader(colour, stream).wait()
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 4.5  # without the deadline it would be 5
         assert reader.error is None or isinstance(reader.error, LLMKitError)
 
 

@@ -59,9 +59,10 @@ class Budget:
         self._total_due = now + self.total
 
     def attempt(self) -> None:
-        """A request is about to be sent."""
-        self._quiet_kind, self._quiet_left = "first_chunk", self.first_chunk
-        self._waiting = False
+        """A request is about to be sent: the first one, or another."""
+        if self._quiet_kind != "first_chunk":  # else its time goes on, over retries and pauses
+            self._quiet_kind, self._quiet_left = "first_chunk", self.first_chunk
+            self._waiting = False
         self._connect_due = inf
 
     def said(self) -> None:
@@ -94,7 +95,9 @@ class Budget:
 
     def allows(self, pause: float, now: float) -> bool:
         """Whether there is time for a pause of so many seconds."""
-        return now + pause < self._total_due
+        still_silent = self._waiting and self._quiet_kind == "first_chunk"
+        due = min(self._total_due, self._quiet_due if still_silent else inf)
+        return now + pause < due
 
     def error(self) -> StreamTimeoutError:
         """Say which time is up: the one that ended first."""

@@ -81,6 +81,8 @@ class Retrial:
         self._continued = continued
         self._budget = budget
         self._now = 0.0
+        self.refusal = ""
+        """Why the last failure is final, where that is not plain from the failure itself."""
         self._backoff = tenacity.wait_random_exponential(
             multiplier=policy.pause, max=policy.max_pause
         )
@@ -103,6 +105,7 @@ class Retrial:
             total: what has been received.
             now: the moment on the budget's clock.
         """
+        self.refusal = ""
         if not (self._can_recover(error, total) if spoke else _can_retry(error)):
             return None
         self._now = now
@@ -116,21 +119,31 @@ class Retrial:
     def _can_recover(self, error: LLMKitError, total: Accumulator) -> bool:
         if self._recovery.action == "raise" or total.is_whole or not _is_loss(error):
             return False
-        # Half a tool call can't be sent back: no server would go on inside it.
-        return self._recovery.action == "restart" or (
-            self._continued is not None and not total.any_tool_call
-        )
+        if self._recovery.action == "continue":
+            if self._continued is None:
+                self.refusal = "an answer that must be JSON, or a tool call, can't be continued"
+            elif total.any_tool_call:  # no server would go on inside one
+                self.refusal = "half a tool call can't be continued"
+        return not self.refusal
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         asked = _retry_after(state)
         return self._backoff(state) if asked is None else asked
 
     def _gives_up(self, state: tenacity.RetryCallState) -> bool:
-        if tenacity.stop_after_attempt(self._policy.attempts)(state):
+        policy, pause, asked = self._policy, state.upcoming_sleep, _retry_after(state)
+        if tenacity.stop_after_attempt(policy.attempts)(state):
+            if state.attempt_number > 1:
+                self.refusal = f"{state.attempt_number} requests were made (RetryPolicy.attempts)"
             return True
-        if (_retry_after(state) or 0) > self._policy.max_retry_after:
-            return True
-        return not self._budget.allows(state.upcoming_sleep, self._now)
+        if asked is not None and asked > policy.max_retry_after:
+            self.refusal = (
+                f"the server wants a pause of {asked:g} s, longer than"
+                f" RetryPolicy.max_retry_after ({policy.max_retry_after:g} s)"
+            )
+        elif not self._budget.allows(pause, self._now):
+            self.refusal = f"the pause of {pause:.3g} s would end behind the deadline"
+        return bool(self.refusal)
 
     def next_try(
         self, request: Request, total: Accumulator, out: ChunkSink

@@ -142,17 +142,19 @@ def _run(
         except LLMKitError as error:
             if lost is not None:
                 _chain(error, lost)
-            pause = None
-            if retrial is not None:
-                pause = retrial.pause(error, attempt.spoke, total, pipeline.now)
-            if retrial is None or pause is None:
+            if retrial is None:
+                raise
+            pause = retrial.pause(error, attempt.spoke, total, pipeline.now)
+            if pause is None:
+                _log(error, total.attempts, retrial.refusal)
+                if retrial.refusal:
+                    error.add_note(f"Not asked again: {retrial.refusal}.")
                 attempt.release()
                 raise
             error.partial = total.result()
             lost = error
             _forget_frames(lost)
-        # No words of the error's: they may quote the key.
-        log.debug("attempt %d failed: %s; next in %.2f s", total.attempts, _kind(lost), pause)
+        _log(lost, total.attempts, f"next in {pause:.2f} s")
         with suppress(TimeUp):
             yield Sleep(pipeline.now + pause)
         # The loop has taken what came: a driver sleeps only then.
@@ -320,17 +322,23 @@ def status_of(error: Exception) -> Status:
     return "timeout" if isinstance(error, StreamTimeoutError) else "error"
 
 
-def _kind(error: LLMKitError) -> str:
-    status = getattr(error, "status_code", None)
-    return type(error).__name__ + (f" {status}" if status else "")
+def _log(error: LLMKitError, attempts: int, what_follows: str) -> None:
+    # No words of the error's: they may quote the key.
+    status = getattr(error, "status_code", None) or getattr(error, "kind", None) or ""
+    kind = f"{type(error).__name__} {status}".rstrip()
+    log.debug("attempt %d failed: %s; %s", attempts, kind, what_follows or "no other")
 
 
 def _chain(error: LLMKitError, earlier: LLMKitError) -> None:
-    """Let a traceback show what was lost before."""
+    """Put what was lost before at the end of an error's causes, where a traceback shows it."""
     behind, known = list(causes(error)), list(causes(earlier))
     # A mock may raise one and the same error again and again: no rings.
-    if not any(one is other for one in behind for other in known):
-        behind[-1].__context__ = earlier
+    if any(one is other for one in behind for other in known):
+        return
+    last: BaseException = error
+    while last.__cause__ is not None:
+        last = last.__cause__
+    last.__cause__ = earlier
 
 
 def _forget_frames(error: LLMKitError) -> None:

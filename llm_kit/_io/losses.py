@@ -37,7 +37,7 @@ def translate(error: Exception, *, opened: bool) -> Exception:
     names = {cls.__name__ for cls in type(error).__mro__}
     ours: Exception | None = None
     if names & {"TimeoutException", "APITimeoutError"}:
-        ours = _timeout(names, opened)
+        ours = _timeout(error, names, opened)
     elif "LocalProtocolError" in names and "header" in str(error).lower():
         # The caller's mistake, and not the state of a connection. Its message quotes the
         # header: that may be the key.
@@ -75,19 +75,23 @@ def _refused(error: Any) -> APIStatusError:
     return status_error(ResponseInfo(error.response.status_code, headers), "")
 
 
-def _timeout(names: set[str], opened: bool) -> StreamTimeoutError:
+def _timeout(error: Exception, names: set[str], opened: bool) -> StreamTimeoutError:
+    # Not one of ours, which the session tells: those of a stream that somebody else has opened.
+    whose = f"the HTTP client's own timeout ({type(error).__name__})"
     if names & {"ConnectTimeout", "PoolTimeout"}:
         return StreamTimeoutError(
-            "no connection was made in time; check base_url and that the server is up",
+            f"no connection was made in time, by {whose}; check base_url and that the server is up",
             kind="connect",
         )
     if not opened:
         return StreamTimeoutError(
-            "the server did not begin its answer in time; it may be overloaded: try again later",
+            f"the server did not begin its answer in time, by {whose};"
+            " it may be overloaded: try again later",
             kind="first_chunk",
         )
     return StreamTimeoutError(
-        "the server went silent in the middle of its answer; .partial has what came",
+        f"the server went silent in the middle of its answer, by {whose};"
+        " .partial has what came; allow more in the client that opened the stream",
         kind="idle",
     )
 

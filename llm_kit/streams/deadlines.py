@@ -13,7 +13,7 @@ from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
 from llm_kit.streams.normalize import Response, normalize
 
 
-@frozen
+@frozen(kw_only=True)
 class Deadlines:
     """
     How long a stream may take, in seconds; None: as long as it likes.
@@ -28,7 +28,8 @@ class Deadlines:
 
     Attributes:
         connect: making the connection: name resolution, TCP, proxy, TLS.
-        first_chunk: from the request to the first text, reasoning, tool call or ending.
+        first_chunk: from the request to the first text, reasoning, tool call or ending; retries
+            and their pauses included.
         idle: between two of those. Keep-alive comments, empty chunks and lone roles don't count
             as content, and what your own loop does between two chunks is not counted as silence.
         total: the whole stream, from the first request to the end: retries, pauses and your own
@@ -69,7 +70,7 @@ class Deadlines:
 
         Args:
             background: False: read the iterable in the loop's own thread, because it belongs
-                there (sqlite, a GUI); a deadline then takes effect at its next item.
+                there (sqlite, a GUI); a deadline then takes effect behind its next item.
         """
         wrapped: ChatStream | AsyncChatStream = normalize(stream)
         if background is not False:

@@ -78,15 +78,24 @@ def test_the_total_does_not_stand_still():
     )
 
 
-def test_the_total_is_for_all_attempts_and_the_first_chunk_for_each():
+def test_the_first_chunk_is_waited_for_over_all_attempts():
+    made = budget(first_chunk=5, total=60)
+    made.wait(100)
+    made.attempt()
+    assert made.wait(103) == 105
+    assert made.allows(1.9, 103)
+    assert not made.allows(2, 103)  # nobody is left to wait for it
+
+
+def test_after_a_loss_in_the_middle_it_is_waited_for_anew():
     made = budget(first_chunk=5, idle=1, total=60)
     made.wait(100)
     made.said()
     made.wait(101)
+    assert made.allows(20, 101)
     made.attempt()
     assert made.wait(130) == 135
-    made.attempt()
-    assert made.wait(158) == 160
+    assert made.wait(158) == 135
 
 
 def test_while_a_connection_is_made_that_deadline_holds_too():
@@ -116,7 +125,7 @@ def test_a_connection_of_an_earlier_attempt_counts_no_more():
     made = budget(connect=2, first_chunk=5)
     made.connecting(100)
     made.attempt()
-    assert made.wait(110) == 115
+    assert made.wait(103) == 105
     assert kind_and_words(made)[0] == "first_chunk"
 
 

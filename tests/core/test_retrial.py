@@ -174,6 +174,45 @@ def test_half_a_tool_call_is_not_continued_but_begun_anew():
     assert is_tried_again(LOST, True, "restart", [Chunk("Hi"), TOOL_CALL])
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "spoke", "chunks", "words"),
+    [
+        ({"attempts": 2}, LOST, False, (), "2 requests were made (RetryPolicy.attempts)"),
+        (
+            {"max_retry_after": 60},
+            APIStatusError("m", status_code=429, retry_after=120),
+            False,
+            (),
+            "the server wants a pause of 120 s, longer than RetryPolicy.max_retry_after (60 s)",
+        ),
+        (
+            {"total": 5},
+            APIStatusError("m", status_code=429, retry_after=9),
+            False,
+            (),
+            "the pause of 9 s would end behind the deadline",
+        ),
+        ({"recovery": "continue"}, LOST, True, (TOOL_CALL,), "half a tool call can't be continued"),
+        # Plain from the failure itself:
+        ({}, APIStatusError("m", status_code=400), False, (), ""),
+        ({}, LOST, True, (), ""),
+        ({"attempts": 1}, LOST, False, (), ""),
+    ],
+)
+def test_it_says_why_a_failure_is_final(options, error, spoke, chunks, words):
+    made = make(**options)
+    total = received(*chunks)
+    total.attempts = options.get("attempts", 1)
+    assert made.pause(error, spoke, total, 0) is None
+    assert made.refusal == words
+
+
+def test_it_says_why_an_answer_that_begins_anew_is_not_continued():
+    made = Retrial(RetryPolicy(), Recovery("continue"), None, Budget())
+    assert made.pause(LOST, True, received(Chunk("{")), 0) is None
+    assert made.refusal == "an answer that must be JSON, or a tool call, can't be continued"
+
+
 def test_a_ring_of_errors_is_looked_at_once():
     one, other = APIConnectionError("one"), OSError("other")
     one.__cause__, other.__context__ = other, one

@@ -404,8 +404,8 @@ def test_the_last_error_is_raised_and_shows_the_earlier_ones():
     script = retrying(heads=errors)
     last = script.fail(APIConnectionError)
     assert last is errors[2]
-    assert last.__context__ is errors[1]
-    assert errors[1].__context__ is errors[0]
+    assert last.__cause__ is errors[1]
+    assert errors[1].__cause__ is errors[0]
     assert script.pipeline.accumulator.attempts == 3
     # Kept without their frames, which would hold the stream.
     assert errors[0].__traceback__ is None is errors[1].__traceback__
@@ -415,7 +415,7 @@ def test_the_earlier_errors_are_shown_behind_the_causes_of_the_last_one():
     first, last, cause = APIConnectionError("1"), APIConnectionError("2"), OSError("cause")
     last.__cause__ = cause
     assert retrying(heads=[first, last], attempts=2).fail(APIConnectionError) is last
-    assert cause.__context__ is first
+    assert cause.__cause__ is first
     assert "APIConnectionError: 1" in "".join(traceback.format_exception(last))
 
 
@@ -428,7 +428,7 @@ def test_one_and_the_same_cause_makes_no_ring():
     cause = OSError("the same each time")
     error = retrying(heads=[failure() for _ in range(5)], attempts=5).fail(APIConnectionError)
     assert error.__cause__ is cause
-    assert cause.__context__ is None
+    assert cause.__cause__ is None
 
 
 def test_what_no_retry_helps_is_raised_at_once():
@@ -522,3 +522,23 @@ def test_the_log_tells_of_attempts_without_the_errors_words(caplog):
         "attempt 1 failed: APIStatusError 503; next in 0.00 s",
         "attempt 2 failed: APIConnectionError; next in 0.00 s",
     ]
+
+
+def test_the_last_failure_is_logged_and_noted_too(caplog):
+    errors = [APIConnectionError("1"), APIConnectionError("2")]
+    with caplog.at_level(logging.DEBUG, "llm_kit"):
+        error = retrying(heads=errors, attempts=2).fail(APIConnectionError)
+    assert [record.getMessage() for record in caplog.records] == [
+        "attempt 1 failed: APIConnectionError; next in 0.00 s",
+        "attempt 2 failed: APIConnectionError; 2 requests were made (RetryPolicy.attempts)",
+    ]
+    assert error.__notes__ == ["Not asked again: 2 requests were made (RetryPolicy.attempts)."]
+
+
+def test_a_failure_that_speaks_for_itself_has_no_note(caplog):
+    with caplog.at_level(logging.DEBUG, "llm_kit"):
+        error = retrying(heads=[APIStatusError("m", status_code=400)]).fail(APIStatusError)
+    assert [record.getMessage() for record in caplog.records] == [
+        "attempt 1 failed: APIStatusError 400; no other"
+    ]
+    assert not hasattr(error, "__notes__")

@@ -422,7 +422,7 @@ def test_a_lost_answer_begins_anew_in_the_same_stream(colour):
 def test_a_pause_is_interrupted(colour):
     patient = RetryPolicy(attempts=2, max_retry_after=1000)
     with FakeServer(Reply.error(503, "later").with_headers({"retry-after": "900"})) as server:
-        stream = colour.stream(server, retry=patient)
+        stream = colour.stream(server, retry=patient, deadlines=Deadlines(first_chunk=None))
 
         def press():
             assert wait_until(lambda: isinstance(stream._ask, Sleep) and stream._stop.due < inf)

@@ -44,7 +44,7 @@ MESSAGES = [{"role": "user", "content": "Hello"}]
 TEXT = Reply.text("one two three four")
 SEEN = 3  # chunks of a TEXT that stalls after three pieces: the role, "one", " two"
 SHORT = 0.04
-HUNG = 2.5  # seconds: nothing that works takes so long, nothing that hangs takes less
+HUNG = 4.5  # seconds: nothing that works takes so long, nothing that hangs takes less
 FOR_EVER = 3.0  # seconds: longer than that, but a reader that hangs is free before the next test
 
 
@@ -405,25 +405,26 @@ def test_in_the_body_of_an_error_answer(colour, kind):
 
 
 def test_a_pause_that_the_total_does_not_allow_is_not_begun(colour):
-    with FakeServer(Reply.error(503, headers={"retry-after": "4"}), TEXT) as server:
-        client = colour.client(server, retry=RetryPolicy(), deadlines=only(total=1.0))
+    with FakeServer(Reply.error(503, headers={"retry-after": "30"}), TEXT) as server:
+        client = colour.client(server, retry=RetryPolicy(), deadlines=only(total=20))
         began = time.monotonic()
         error, _ = colour.fail(client.chat_stream(MESSAGES), APIStatusError)
-        assert time.monotonic() - began < 0.9
-        assert error.retry_after == 4
+        assert time.monotonic() - began < 15
+        assert error.retry_after == 30
         assert len(server.requests) == 1
 
 
-def test_the_total_counts_the_pause_and_the_attempts_before(colour):
-    refused = Reply.error(503, headers={"retry-after-ms": "200"})
+@pytest.mark.parametrize("kind", ["first_chunk", "total"])
+def test_the_pause_and_the_attempts_before_are_counted(colour, kind):
+    refused = Reply.error(503, headers={"retry-after-ms": "800"})
     with FakeServer(refused, TEXT.hang()) as server:
-        client = colour.client(server, retry=RetryPolicy(), deadlines=only(total=0.4))
+        client = colour.client(server, retry=RetryPolicy(), deadlines=only(**{kind: 1.0}))
         began = time.monotonic()
         stream = client.chat_stream(MESSAGES)
-        reader = expire(colour, stream, "total")
-        assert reader.freed_at - began < 0.59, "the total has begun anew"
+        reader = expire(colour, stream, kind)
+        assert reader.freed_at - began < 1.7, "it has begun anew"
         assert stream.result.attempts == len(server.requests) == 2
-        assert type(reader.error.__context__) is APIStatusError
+        assert type(reader.error.__cause__) is APIStatusError
 
 
 def test_the_total_ends_an_endless_retry(colour):
@@ -435,20 +436,6 @@ def test_the_total_ends_an_endless_retry(colour):
         assert isinstance(error, APIStatusError | StreamTimeoutError)
         assert time.monotonic() - began < HUNG
         assert len(server.requests) > 1
-
-
-def test_each_attempt_has_its_own_first_chunk(colour):
-    refused = Reply.error(503)
-    late = TEXT.hang(0.15)
-    with FakeServer(
-        *(Reply(refused.steps, 503, refused.headers, "length", delay=0.15),) * 2, late
-    ) as server:
-        policy = RetryPolicy(pause=0.001)
-        client = colour.client(server, retry=policy, deadlines=only(first_chunk=0.4))
-        stream = client.chat_stream(MESSAGES)
-        colour.read(stream)
-        assert stream.result.status == "complete"
-        assert stream.result.attempts == 3
 
 
 # What the reader's own loop does
