@@ -29,6 +29,7 @@ class Budget:
         self._since = inf
         self._connect_due = self._total_due = inf
         self._quiet_kind: TimeoutKind = "first_chunk"
+        self._kind_before: TimeoutKind = "first_chunk"
         self._quiet_left = inf
         self._quiet_due = inf
         self._waiting = False
@@ -67,6 +68,7 @@ class Budget:
 
     def said(self) -> None:
         """Something was said: text, reasoning, a tool call, an ending. No mere sign of life."""
+        self._kind_before = self._quiet_kind
         self._quiet_kind, self._quiet_left = "idle", self.idle
         self._waiting = False
 
@@ -99,13 +101,17 @@ class Budget:
         due = min(self._total_due, self._quiet_due if still_silent else inf)
         return now + pause < due
 
-    def error(self) -> StreamTimeoutError:
-        """Say which time is up: the one that ended first."""
+    def error(self, now: float) -> StreamTimeoutError:
+        """Say which time is up: of those that are, the one that ended first."""
         dues: dict[TimeoutKind, float] = {
             "total": self._total_due,
             "connect": self._connect_due,
             self._quiet_kind: self._quiet_due,
         }
-        kind = min(dues, key=lambda kind: dues[kind])
+        passed: list[TimeoutKind] = [kind for kind, due in dues.items() if due <= now]
+        # None: something came at the last moment, too late for the wait that was ended.
+        kind: TimeoutKind = self._kind_before
+        if passed:
+            kind = min(passed, key=dues.__getitem__)
         seconds = f"{self._limit(kind):g} s (Deadlines.{kind})"
         return StreamTimeoutError(_WORDS[kind].format(seconds), kind=kind)

@@ -218,7 +218,7 @@ class _Attempt:
                 decoder.feed(item, self._fresh)
                 self._look()
         except TimeUp:
-            loss = self._budget.error()
+            loss = self._budget.error(self._pipeline.now)
         except (StreamTruncatedError, StreamTimeoutError) as error:
             loss = error
         except StreamAPIError as error:

@@ -55,17 +55,18 @@ class Watch:
         """
         if planned != self.look_at:  # a sooner one was planned since
             return
-        if self.due <= monotonic():
-            self.due = inf
-            self.expire()
-        # In this order: a wait that begins now either sees that nobody looks, or is seen.
-        self.look_at = inf
-        # More than once, if the reader has planned a sooner one meanwhile: the last plan holds.
-        while (due := self.due) < self.look_at:
-            self.plan(due)
+        try:
+            if self.due <= monotonic():
+                self.time_is_up()
+        finally:
+            # In this order: a wait that begins now either sees that nobody looks, or is seen.
+            self.look_at = inf
+            # More than once, if the reader planned a sooner one meanwhile: the last plan holds.
+            while (due := self.due) < self.look_at:
+                self.plan(due)
 
-    def expire(self) -> None:
-        """End the wait."""
+    def time_is_up(self) -> None:
+        """End the wait, if it is still the one whose time is up."""
         raise NotImplementedError
 
 
@@ -80,11 +81,14 @@ class _Alarm:
     def __init__(self) -> None:
         self._plans: list[tuple[float, int, ref[Watch]]] = []
         self._order = itertools.count()  # two plans of one moment must not compare their watches
-        self._changed = threading.Condition()
+        # Entered itself and not by the Condition, which is written in Python: a Ctrl-C there
+        # would keep it locked for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
 
     def add(self, watch: Watch, when: float) -> None:
-        with self._changed:
+        with self._lock:
             heapq.heappush(self._plans, (when, next(self._order), ref(watch)))
             if self._thread is None:
                 thread = threading.Thread(target=self._serve, name="llm_kit alarm", daemon=True)
@@ -95,7 +99,7 @@ class _Alarm:
 
     def _serve(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
                 while (wait := self._next_wait()) is None or wait > 0:
                     self._changed.wait(wait)
                 when, _, watch = heapq.heappop(self._plans)

@@ -86,8 +86,11 @@ class _State:
         self._advance(steps.send, None)
         self._over = False
 
-    def _take_turn(self) -> None:
+    def _take_turn(self) -> bool:
+        """Begin to read; False if somebody else is just closing the stream."""
         if not self._turning.acquire(False):
+            if self._stop.fired:
+                return False
             raise RuntimeError(
                 "this stream is being read by another thread or task already; give each"
                 " reader a stream of its own"
@@ -100,6 +103,7 @@ class _State:
             self._budget.begin(now)
             with suppress(RuntimeError):  # no loop: a stream that is read in a thread
                 self._loop = asyncio.get_running_loop()
+        return True
 
     def _lend(self) -> None:
         """Give the server back the time that the loop and its callbacks took."""
@@ -181,7 +185,8 @@ class Driver(_State):
     _until_woken = staticmethod(until_woken)
 
     def __next__(self) -> Chunk:
-        self._take_turn()
+        if not self._take_turn():
+            raise StopIteration
         try:
             while True:
                 if self._over or not self._stop.fired:
@@ -242,7 +247,8 @@ class Driver(_State):
 
     def _open(self) -> None:
         """Go as far as the answer's head."""
-        self._take_turn()
+        if not self._take_turn():
+            return
         try:
             # Chunks that wait are a sign that the head has come, and wait for the loop.
             while not (self._ask is READ or self._pipeline.arrived or self._over):
@@ -271,7 +277,7 @@ class Driver(_State):
                 self._turning.release()
 
     def __del__(self) -> None:
-        if self._started and not self._over:
+        if not self._over and self._started:
             self._end("interrupted", None)
 
 
@@ -281,7 +287,8 @@ class AsyncDriver(_State):
     _until_woken = staticmethod(auntil_woken)
 
     async def __anext__(self) -> Chunk:
-        self._take_turn()
+        if not self._take_turn():
+            raise StopAsyncIteration
         try:
             while True:
                 if self._over or not self._stop.fired:
@@ -342,7 +349,8 @@ class AsyncDriver(_State):
 
     async def _open(self) -> None:
         """Go as far as the answer's head."""
-        self._take_turn()
+        if not self._take_turn():
+            return
         try:
             # Chunks that wait are a sign that the head has come, and wait for the loop.
             while not (self._ask is READ or self._pipeline.arrived or self._over):
@@ -371,7 +379,7 @@ class AsyncDriver(_State):
                 self._turning.release()
 
     def __del__(self) -> None:
-        if self._started and not self._over and self._stop.retire():
+        if not self._over and self._started and self._stop.retire():
             self._over = True
             self._conclude("interrupted", None)
             drop_callbacks(self._pipeline)

@@ -137,6 +137,13 @@ class StopSignal(Watch):
                 if self.due < self.look_at:
                     self.plan(self.due)
 
+    def time_is_up(self) -> None:
+        """End the waits of this attempt, if the moment has not been moved meanwhile."""
+        with self._lock:
+            if self.due <= monotonic():
+                self.due = inf
+                self.expire()
+
     def expire(self) -> None:
         """
         End the waits of this attempt: time is up.
@@ -269,9 +276,10 @@ async def arun(stop: StopSignal, call: Callable[[], Awaitable[T]], due: float = 
     task = asyncio.current_task()
     assert task is not None, "a stream is read in a task"  # noqa: S101  narrows the type
     wait = stop.task_wait
-    entered = wait is not None
-    if wait is None:
+    entered = wait is not None and wait.loop is task.get_loop()
+    if wait is None or not entered:
         wait = stop.task_wait = TaskWait(task.get_loop())
+        stop.look_at = inf  # what was planned in another loop is not seen in this one
     stop.due = due
     if due < stop.look_at:
         stop.plan(due)
@@ -314,6 +322,7 @@ class TaskWait:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self._patience = _PATIENCE
         self.task: asyncio.Task[Any] | None = None
         self.before = 0
         self.cancelled = 0
@@ -330,15 +339,19 @@ class TaskWait:
     def _cancel(self) -> None:
         # Runs in the loop, when the task is suspended: never while it is between two awaits,
         # where a cancellation could outlive the wait.
+        task = self.task
+        if task is None:
+            return
         # If somebody else has cancelled the task, a second cancellation would only break into
         # the cleanup that is under way.
-        task = self.task
-        if task is not None and task.cancelling() <= self.before + self.cancelled:
+        if task.cancelling() <= self.before + self.cancelled:
             self.cancelled += 1
             task.cancel()
-            # A cancel scope that ends in the same moment takes the cancellation for its own and
-            # swallows it (anyio's, when a connection is made): ask again.
-            task.get_loop().call_later(_PATIENCE, self._cancel)
+        # Until the wait is over: somebody else may take back the cancellation that was theirs,
+        # and a cancel scope that ends in the same moment takes ours for its own and swallows it
+        # (anyio's, when a connection is made).
+        task.get_loop().call_later(self._patience, self._cancel)
+        self._patience *= 2
 
     def take_back(self, task: asyncio.Task[Any]) -> int:
         """Take our cancellations back; gives how many of others are left."""

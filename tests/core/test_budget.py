@@ -20,7 +20,7 @@ def budget(connect=None, first_chunk=None, idle=None, total=None, begun_at=100.0
 
 
 def kind_and_words(made):
-    error = made.error()
+    error = made.error(inf)
     return error.kind, str(error)
 
 
@@ -150,9 +150,21 @@ def test_the_error_names_the_deadline(kind, words):
     if kind == "idle":
         made.said()
         made.wait(100)
-    error = made.error()
+    error = made.error(inf)
     assert error.kind == kind
     assert words in str(error)
+
+
+def test_what_came_at_the_last_moment_names_the_deadline_before_it():
+    made = budget(first_chunk=5, idle=60, total=100)
+    made.wait(100)
+    made.said()
+    made.wait(105)
+    assert made.error(105).kind == "first_chunk"
+    made.said()
+    made.wait(106)
+    assert made.error(106).kind == "idle"
+    assert made.error(200).kind == "idle"  # the total ends at 200 too, but later than 166
 
 
 # Setting deadlines, also of a stream that is under way

@@ -3,6 +3,7 @@
 import json
 import logging
 import traceback
+from math import inf
 
 import pytest
 
@@ -93,7 +94,10 @@ class Script:
             return self.rest.pop(0) if self.rest else END
         if ask is READ:
             self.due = self.budget.wait(self.pipeline.now)
-        return self.answers.pop(0) if self.answers else END
+        answer = self.answers.pop(0) if self.answers else END
+        if isinstance(answer, TimeUp) and (due := self.budget.wait(self.pipeline.now)) < inf:
+            self.pipeline.now = due
+        return answer
 
     def fail(self, kind):
         with pytest.raises(kind) as caught:

@@ -56,8 +56,9 @@ class Noted(Watch):
     def look_later(self, when):
         self.planned.append(when)
 
-    def expire(self):
+    def time_is_up(self):
         self.expired += 1
+        self.due = inf
 
 
 def planned_watch(look_at, due):
@@ -124,7 +125,8 @@ def test_a_far_deadline_is_looked_at_again_and_again(monkeypatch):
             looks.append(planned)
             super().look(planned)
 
-        def expire(self):
+        def time_is_up(self):
+            self.due = inf
             ended.set()
 
     watch = Far()
@@ -137,7 +139,20 @@ def test_a_far_deadline_is_looked_at_again_and_again(monkeypatch):
 
 def test_what_a_watch_ends_is_its_streams_affair():
     with pytest.raises(NotImplementedError):
-        Watch().expire()
+        Watch().time_is_up()
+
+
+def test_a_wake_that_fails_leaves_the_watch_fit_for_the_next_wait():
+    class Failing(Noted):
+        def time_is_up(self):
+            self.due = inf
+            raise RuntimeError("can't start new thread")
+
+    watch = Failing(-inf)
+    watch.look_at = -inf
+    with pytest.raises(RuntimeError):
+        watch.look(-inf)
+    assert watch.look_at == inf
 
 
 # The thread

@@ -178,6 +178,20 @@ def test_close_while_another_reads_ends_that_ones_loop(colour):
     assert stream.result.status == "interrupted"
 
 
+def test_a_reader_that_comes_while_another_closes_ends_its_loop(colour):
+    with FakeServer(STALLED) as server:
+        stream = colour.stream(server)
+        chunks = colour.each(stream)
+        next(chunks)
+        stream._stop.fire()  # what a close does first
+        assert stream._turning.acquire(False)
+        assert list(chunks) == []
+        assert colour.open(stream) in (stream, None)
+        stream._turning.release()
+        colour.close(stream)
+        assert server.requests[0].closed.wait(PATIENCE)
+
+
 async def _read(stream):
     return [chunk async for chunk in stream]
 

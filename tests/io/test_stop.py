@@ -850,6 +850,45 @@ def test_a_deadline_of_the_outer_stream_frees_the_inner_one_of_the_same_task():
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("end", ["stop", "expiry"])
+def test_a_wake_in_the_moment_of_anothers_cancellation_is_not_lost(end):
+    # asyncio.timeout and anyio's scopes cancel the task and take that back, in the middle of
+    # the call: the stream's own wake comes while theirs is under way.
+    async def main():
+        stop, scope_is_over = StopSignal(), asyncio.Event()
+
+        async def call():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    stop.fire() if end == "stop" else stop.expire()
+                    await forever()
+            scope_is_over.set()
+            await forever()
+
+        with pytest.raises(Stopped if end == "stop" else Expired):
+            await asyncio.wait_for(arun(stop, call), PATIENCE)
+        assert scope_is_over.is_set()
+
+    asyncio.run(main())
+
+
+def test_a_stream_read_in_a_second_loop_has_its_deadline_there():
+    stop = StopSignal()
+
+    async def give():
+        return "item"
+
+    async def first():
+        return await arun(stop, give, monotonic() + 5)
+
+    async def second():
+        with pytest.raises(Expired):
+            await asyncio.wait_for(arun(stop, forever, monotonic() + 0.01), PATIENCE)
+
+    assert asyncio.run(first()) == "item"
+    asyncio.run(second())
+
+
 def test_the_task_that_reads_now_is_woken():
     async def main():
         stop = StopSignal()
