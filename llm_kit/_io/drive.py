@@ -95,15 +95,14 @@ class _State:
                 "this stream is being read by another thread or task already; give each"
                 " reader a stream of its own"
             )
-        if self._left_at:
-            self._lend()
-        if not self._started:
-            self._started = True
-            now = self._pipeline.accumulator.since = monotonic()
-            self._budget.begin(now)
-            with suppress(RuntimeError):  # no loop: a stream that is read in a thread
-                self._loop = asyncio.get_running_loop()
-        return True
+        return True  # and nothing more: a Ctrl-C in here would keep the turn for ever
+
+    def _start(self) -> None:
+        self._started = True
+        now = self._pipeline.accumulator.since = monotonic()
+        self._budget.begin(now)
+        with suppress(RuntimeError):  # no loop: a stream that is read in a thread
+            self._loop = asyncio.get_running_loop()
 
     def _lend(self) -> None:
         """Give the server back the time that the loop and its callbacks took."""
@@ -188,6 +187,10 @@ class Driver(_State):
         if not self._take_turn():
             raise StopIteration
         try:
+            if self._left_at:
+                self._lend()
+            if not self._started:
+                self._start()
             while True:
                 if self._over or not self._stop.fired:
                     arrived = self._pipeline.arrived
@@ -250,6 +253,8 @@ class Driver(_State):
         if not self._take_turn():
             return
         try:
+            if not self._started:
+                self._start()
             # Chunks that wait are a sign that the head has come, and wait for the loop.
             while not (self._ask is READ or self._pipeline.arrived or self._over):
                 self._answer()
@@ -290,6 +295,10 @@ class AsyncDriver(_State):
         if not self._take_turn():
             raise StopAsyncIteration
         try:
+            if self._left_at:
+                self._lend()
+            if not self._started:
+                self._start()
             while True:
                 if self._over or not self._stop.fired:
                     arrived = self._pipeline.arrived
@@ -352,6 +361,8 @@ class AsyncDriver(_State):
         if not self._take_turn():
             return
         try:
+            if not self._started:
+                self._start()
             # Chunks that wait are a sign that the head has come, and wait for the loop.
             while not (self._ask is READ or self._pipeline.arrived or self._over):
                 await self._answer()
