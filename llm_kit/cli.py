@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import re
 import sys
 import threading
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
@@ -151,6 +152,10 @@ def _talk(ask: Callable[[str], object]) -> int:
             warned = False
 
 
+# What an error says of its attributes: in a terminal nobody can look at them.
+_PROGRAMMERS_WORDS = re.compile(r"; \.partial has what came( before)?")
+
+
 def _ask(client: LLMClient, options: Namespace, chat: list[Message], prompt: str) -> int:
     """Ask, show the answer as it comes, add both to the chat; gives the exit code."""
     question = Message(role="user", content=prompt)
@@ -173,7 +178,9 @@ def _ask(client: LLMClient, options: Namespace, chat: list[Message], prompt: str
     if answer.get("content") or answer.get("refusal"):
         chat += question, answer  # else the next question would stand beside this one
     if failure is not None:
-        _say(failure)
+        _say(_PROGRAMMERS_WORDS.sub("", str(failure)))
+        for note in getattr(failure, "__notes__", ()):
+            _say(note)
     elif result.status == "interrupted":
         _say(f"stopped: {len(result.content)} characters kept")
     elif (reason := result.finish_reason) != "stop":

@@ -253,6 +253,19 @@ def test_an_error_is_one_line_and_what_came_stays(run):
     assert err == "llm-kit: the server answered 401: no ␛[2Jway; check the api_key\n"
 
 
+def test_an_error_says_why_it_is_final_and_names_no_attributes(run):
+    wait = Reply.error(429, headers={"retry-after": "120"})
+    with FakeServer(wait, Reply.text("one two").cut(at=500)) as server:
+        done = run("Hi", "--base-url", server.base_url)
+        assert done[0] == 1
+        assert "not sooner than in 120 s\n" in done[2]
+        assert "llm-kit: Not asked again: the server wants a pause of 120 s" in done[2]
+        cut = run("Hi", "--base-url", server.base_url)
+        assert cut[1].startswith("one")
+        assert "may be sent again" in cut[2]
+        assert ".partial" not in cut[2]
+
+
 @pytest.mark.parametrize(
     ("args", "stdin", "said"),
     [

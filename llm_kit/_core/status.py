@@ -17,7 +17,7 @@ _ADVICE = {
     401: "check the api_key",
     403: "check what the api_key may do",
     404: "check base_url (it usually ends in /v1) and the model's name",
-    429: "wait before you ask again; .retry_after says how long if the server did",
+    429: "wait before you ask again",
 }
 
 
@@ -35,12 +35,15 @@ def status_error(info: ResponseInfo, body: str) -> APIStatusError:
         advice = "the server failed; the request may be sent again"
     else:
         advice = _ADVICE.get(status, "correct the request")
+    wait = retry_after(info.headers, info.received_at)
+    if wait is not None:
+        advice += f", not sooner than in {wait:g} s"
     return APIStatusError(
         f"the server answered {status}: {said}; {advice}",
         status_code=status,
         body=body[:_KEPT_BODY],
         request_id=info.request_id,
-        retry_after=retry_after(info.headers, info.received_at),
+        retry_after=wait,
     )
 
 

@@ -21,7 +21,7 @@ def error_of(status, body="", request_id=None, **headers):
         (403, "check what the api_key may do"),
         (404, "check base_url"),
         (422, "correct the request"),
-        (429, ".retry_after"),
+        (429, "wait before you ask again"),
         (500, "may be sent again"),
         (503, "may be sent again"),
     ],
@@ -124,4 +124,7 @@ def test_a_long_body_is_cut():
 )
 def test_how_long_to_wait(headers, seconds):
     assert retry_after(headers) == seconds
-    assert status_error(ResponseInfo(429, headers, None), "").retry_after == seconds
+    error = status_error(ResponseInfo(429, headers, None), "")
+    assert error.retry_after == seconds
+    told = "" if seconds is None else f", not sooner than in {seconds:g} s"
+    assert str(error).endswith(f"; wait before you ask again{told}")
