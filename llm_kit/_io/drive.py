@@ -29,6 +29,7 @@ from llm_kit._core.session import (
     TimeUp,
     status_of,
 )
+from llm_kit._io.garbage import close_safely, watch_collector
 from llm_kit._io.stop import Expired, Stopped, StopSignal, arun, auntil_woken, run, until_woken
 from llm_kit.types import Chunk, Status, StreamResult
 
@@ -98,6 +99,7 @@ class _State:
         return True  # and nothing more: a Ctrl-C in here would keep the turn for ever
 
     def _start(self) -> None:
+        watch_collector()
         self._started = True
         now = self._pipeline.accumulator.since = monotonic()
         self._budget.begin(now)
@@ -282,8 +284,13 @@ class Driver(_State):
                 self._turning.release()
 
     def __del__(self) -> None:
-        if not self._over and self._started:
-            self._end("interrupted", None)
+        if not self._over and self._started and self._stop.retire():
+            self._over = True
+            try:
+                self._conclude("interrupted", None)
+                drop_callbacks(self._pipeline)
+            finally:
+                close_safely(self._source.close)
 
 
 class AsyncDriver(_State):

@@ -132,6 +132,11 @@ class _Connecting:
             self._stop.move(self._waits, partial(self._budget.connected, monotonic()))
 
 
+# What is being read, by its source: an open body that the cyclic collector finds is closed inside
+# the collector, by httpcore's own generators; see `garbage`. So it must not find them.
+_open: dict[int, Any] = {}
+
+
 class ResponseSource:
     """Reads an HTTP response that somebody else has opened."""
 
@@ -157,6 +162,7 @@ class ResponseSource:
             self._body = iter(response.stream)
         else:
             self._body = response.iter_bytes()
+        _open[id(self)] = (response, self._body)
         return info
 
     def read(self) -> Any:
@@ -175,6 +181,7 @@ class ResponseSource:
 
     def close(self) -> None:
         """Give the connection up: back to the pool if the body was whole, else closed."""
+        _open.pop(id(self), None)
         background, self._background = self._background, None
         release = partial(_close_all, self._responses)
         if background is not None:

@@ -1,0 +1,95 @@
+"""Streams that are dropped in a reference cycle are closed, but not inside the collector."""
+
+import asyncio
+import gc
+import logging
+import threading
+from functools import partial
+
+import pytest
+from loopback import PATIENCE
+
+from llm_kit._io import http as http_module
+from llm_kit._io.garbage import close_safely, watch_collector
+from llm_kit.testing import FakeServer, Reply
+
+MESSAGES = [{"role": "user", "content": "Hello"}]
+STALLED = Reply.text("one two three").stall(after=2)
+
+
+class Dropped:
+    """Calls back when it is finalised; in a ring, so that only the collector finds it."""
+
+    def __init__(self, call):
+        self.call, self.ring = call, self
+
+    def __del__(self):
+        self.call()
+
+
+@pytest.fixture(autouse=True)
+def _watching():
+    watch_collector()
+    watch_collector()
+    gc.collect()
+
+
+def test_closed_at_once_where_no_collector_runs():
+    threads = []
+    close_safely(lambda: threads.append(threading.get_ident()))
+    assert threads == [threading.get_ident()]
+
+
+def test_closed_on_another_thread_while_the_collector_runs():
+    closed, threads = threading.Event(), []
+
+    def close():
+        threads.append(threading.get_ident())
+        closed.set()
+
+    Dropped(lambda: close_safely(close))
+    gc.collect()
+    assert closed.wait(PATIENCE)
+    assert threads[0] != threading.get_ident()
+
+
+def test_a_close_that_fails_is_logged():
+    failed, messages = threading.Event(), []
+
+    class Told(logging.Handler):
+        def emit(self, record):
+            messages.append(record.getMessage())
+            failed.set()
+
+    told = Told()
+    logging.getLogger("llm_kit").addHandler(told)
+    Dropped(lambda: close_safely(lambda: 1 / 0))
+    gc.collect()
+    assert failed.wait(PATIENCE)
+    logging.getLogger("llm_kit").removeHandler(told)
+    assert messages == ["closing a dropped stream failed"]
+
+
+def test_a_stream_in_a_ring_gives_its_connection_up_outside_the_collector(colour):
+    before = len(http_module._open)
+    with FakeServer(STALLED) as server:
+        stream = colour.stream(server)
+        next(colour.each(stream))
+        assert colour.is_async or len(http_module._open) == before + 1
+        stream.ring = stream
+        del stream
+        gc.collect()
+        closed = server.requests[0].closed
+        # An async stream is closed by its loop, which must run for that.
+        done = (
+            asyncio.to_thread(closed.wait, PATIENCE) if colour.is_async else closed.wait(PATIENCE)
+        )
+        assert colour.run(done)
+    assert not http_module._open
+
+
+def test_only_what_is_open_is_held(colour):
+    before = len(http_module._open)
+    with FakeServer(Reply.text("one two")) as server:
+        colour.read(colour.stream(server))
+    assert len(http_module._open) == before
