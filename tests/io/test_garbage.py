@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 import threading
-from functools import partial
 
 import pytest
 from loopback import PATIENCE
