@@ -150,9 +150,10 @@ class _Handshake:
         try:
             waits.enter(self._wake)
         except Woken:
-            # Not raised here, where httpcore would leave the socket to the garbage
-            # collector: the handshake fails by itself and closes it.
-            self._wake()
+            # httpcore would leave the socket to the garbage collector.
+            self.close()
+            stream.close()
+            raise
 
     def _wake(self) -> None:
         _shut_down(self._socket)

@@ -198,19 +198,30 @@ def test_after_the_handshake_the_protocol_decides(pair, protocol, tapped):
     assert ("read" in vars(secure)) == tapped
 
 
-@pytest.mark.parametrize("when", ["before", "during"])
-def test_a_handshake_is_woken(pair, when):
+def test_a_handshake_that_nobody_waits_for_is_not_begun(pair):
+    stop = StopSignal()
+    trace = opening(stop)
+    stream = Stream(pair[0])
+    stream.close = pair[0].close
+    trace("connection.connect_tcp.complete", {"return_value": stream})
+    stop.fire()
+    with pytest.raises(Woken):
+        trace("connection.start_tls.started", {})
+    assert pair[0].fileno() == -1
+    assert pair[1].recv(1) == b""
+    trace("connection.start_tls.failed", {"exception": OSError()})
+    assert stop.waits._wakes == []
+
+
+def test_a_handshake_is_woken(pair):
     # Wrapping the socket takes its descriptor: a duplicate reaches the same connection.
     stop = StopSignal()
     trace = opening(stop)
     trace("connection.connect_tcp.complete", {"return_value": Stream(pair[0])})
-    if when == "before":
-        stop.fire()
     trace("connection.start_tls.started", {})
     taken = socket.socket(fileno=pair[0].detach())
     with taken:
-        if when == "during":
-            stop.fire()
+        stop.fire()
         assert pair[1].recv(1) == b""
         assert taken.recv(1) == b""
         trace("connection.start_tls.failed", {"exception": OSError()})
