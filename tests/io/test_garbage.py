@@ -2,12 +2,12 @@
 
 import asyncio
 import gc
-import logging
 import threading
 
 import pytest
 from loopback import PATIENCE
 
+from llm_kit._io import garbage
 from llm_kit._io import http as http_module
 from llm_kit._io.garbage import close_safely, watch_collector
 from llm_kit.testing import FakeServer, Reply
@@ -52,21 +52,14 @@ def test_closed_on_another_thread_while_the_collector_runs():
     assert threads[0] != threading.get_ident()
 
 
-def test_a_close_that_fails_is_logged():
-    failed, messages = threading.Event(), []
-
-    class Told(logging.Handler):
-        def emit(self, record):
-            messages.append(record.getMessage())
-            failed.set()
-
-    told = Told()
-    logging.getLogger("llm_kit").addHandler(told)
-    Dropped(lambda: close_safely(lambda: 1 / 0))
-    gc.collect()
-    assert failed.wait(PATIENCE)
-    logging.getLogger("llm_kit").removeHandler(told)
-    assert messages == ["closing a dropped stream failed"]
+def test_what_that_thread_does(caplog):
+    # Here, too: no coverage tool sees a thread that `_thread` starts.
+    closed = []
+    garbage._close(lambda: closed.append(1))
+    assert (closed, caplog.text) == ([1], "")
+    garbage._close(lambda: 1 / 0)
+    assert "closing a dropped stream failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_stream_in_a_ring_gives_its_connection_up_outside_the_collector(colour):

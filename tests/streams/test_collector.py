@@ -2,7 +2,14 @@
 
 import pytest
 
-from llm_kit import StreamCollector, StreamInterrupter, StreamTruncatedError, normalize
+from llm_kit import (
+    Chunk,
+    StreamCollector,
+    StreamInterrupter,
+    StreamTruncatedError,
+    ToolCallDelta,
+    normalize,
+)
 from llm_kit.testing import FakeServer, Reply
 
 CALLS = Reply.tool_calls([{"id": "c", "name": "f", "arguments": {"a": 1}}], text="See:")
@@ -166,3 +173,15 @@ def test_an_async_callback_needs_an_async_stream():
     stream = StreamCollector.collect(["a", "b"], on_delta=ignore)
     with pytest.raises(TypeError, match="needs an async stream"):
         list(stream)
+
+
+def test_a_new_beginning_tells_its_tool_calls_anew(colour):
+    call = ToolCallDelta(0, "a", "f", "{}")
+    items = [
+        Chunk(tool_calls=(call,), finish_reason="tool_calls"),
+        Chunk(restarted=True),
+        Chunk(tool_calls=(call,), finish_reason="tool_calls"),
+    ]
+    told = []
+    colour.read(StreamCollector.collect(colour.source(items), on_tool_call=told.append))
+    assert [each["id"] for each in told] == ["a", "a"]

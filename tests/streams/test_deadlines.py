@@ -55,6 +55,12 @@ def only(**seconds):
     )
 
 
+def test_a_deadline_that_could_never_pass_is_refused():
+    with pytest.raises(ValueError, match=r"Deadlines\.idle \(5\) could never pass"):
+        Deadlines(idle=5, total=4)
+    assert Deadlines(idle=4, total=5).total == 5
+
+
 class OneTask:
     """
     Reads a stream of either colour as a program does: the whole loop in one task.
