@@ -247,7 +247,7 @@ class _Attempt:
             raise _truncated(total.any_began)
 
     def _open(self, opening: Open | Begin) -> Steps:
-        """Go as far as the head of an answer that is none of refusal."""
+        """Go as far as the head of an answer that is no refusal."""
         while True:
             self._budget.attempt()
             info: ResponseInfo = yield opening

@@ -67,7 +67,7 @@ class Watch:
 
     def time_is_up(self) -> None:
         """End the wait, if it is still the one whose time is up."""
-        raise NotImplementedError
+        raise NotImplementedError  # only who waits knows how: `StopSignal`
 
 
 def look(watch: ref[Any], planned: float) -> None:
