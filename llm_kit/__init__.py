@@ -6,7 +6,9 @@ Stream LLM chats: normalised chunks, partial results that survive, and a stop th
     'Hello, world'
 """
 
+from llm_kit.adapters.registry import register_adapter
 from llm_kit.client import AsyncLLMClient, LLMClient
+from llm_kit.dialects.base import Chat, ChatDialect, Dialect
 from llm_kit.errors import (
     APIConnectionError,
     APIStatusError,
@@ -45,10 +47,13 @@ __all__ = [
     "APIStatusError",
     "AsyncChatStream",
     "AsyncLLMClient",
+    "Chat",
+    "ChatDialect",
     "ChatStream",
     "ChoiceResult",
     "Chunk",
     "Deadlines",
+    "Dialect",
     "FunctionCall",
     "LLMClient",
     "LLMKitError",
@@ -72,4 +77,5 @@ __all__ = [
     "ToolCallDelta",
     "Usage",
     "normalize",
+    "register_adapter",
 ]

@@ -20,7 +20,7 @@ import attrs
 
 from llm_kit import Chunk, LLMClient, LLMKitError, Message, StreamInterrupter, StreamResult
 from llm_kit import __version__ as version
-from llm_kit.client import environment
+from llm_kit.settings import environment
 from llm_kit.testing import FakeServer
 
 _EPILOG = """\

@@ -1,5 +1,5 @@
 """
-Bytes of a response body -> server-sent events or NDJSON lines, and events -> bytes.
+Bytes of a response body -> server-sent events, and events -> bytes.
 
 Everything here is pure: bytes go in with ``feed``, cut anywhere, and what they complete comes
 out; ``flush`` says that the body is over. The rules are those of the WHATWG HTML standard,
@@ -37,41 +37,7 @@ class ServerSentEvent:
     retry: int | None = None
 
 
-class _LineDecoder:
-    """The line that is not finished, and what may become of it: for both decoders below."""
-
-    def __init__(self, *, max_event: int | None = _MAX_EVENT) -> None:
-        self._limit = max_event
-        # Parts, joined once: joining at every feed would be quadratic for one long line.
-        self._tail: list[bytes] = []
-        self._size = 0
-        # Dropped if the next bytes begin with it: a BOM once, or the LF of a CR.
-        self._skip = _BOM
-
-    def _skipped(self, data: bytes) -> bytes:
-        data = self._joined(data)
-        if len(data) < len(self._skip) and self._skip.startswith(data):
-            self._tail.append(data)
-            return b""
-        data = data.removeprefix(self._skip)
-        self._skip = b""
-        return data
-
-    def _joined(self, last: bytes) -> bytes:
-        line = b"".join((*self._tail, last))
-        self._tail.clear()
-        return line
-
-    def _grow(self, size: int) -> None:
-        self._size += size
-        if self._limit is not None and self._size > self._limit:
-            raise StreamProtocolError(
-                f"an event of the stream is still unfinished after {self._size} bytes, over the "
-                f"limit of {self._limit}; if that is meant, raise it with Limits(event=...)"
-            )
-
-
-class SSEDecoder(_LineDecoder):
+class SSEDecoder:
     r"""
     Turn the bytes of an event stream into events, however the network cut them.
 
@@ -100,7 +66,12 @@ class SSEDecoder(_LineDecoder):
     """
 
     def __init__(self, *, max_event: int | None = _MAX_EVENT) -> None:
-        super().__init__(max_event=max_event)
+        self._limit = max_event
+        # Parts, joined once: joining at every feed would be quadratic for one long line.
+        self._tail: list[bytes] = []
+        self._size = 0
+        # Dropped if the next bytes begin with it: a BOM once, or the LF of a CR.
+        self._skip = _BOM
         self.last_event_id = ""
         self.retry: int | None = None
         self.stray: list[str] = []
@@ -214,57 +185,32 @@ class SSEDecoder(_LineDecoder):
         self._event_retry = None
         self._marked = False
 
+    def _skipped(self, data: bytes) -> bytes:
+        data = self._joined(data)
+        if len(data) < len(self._skip) and self._skip.startswith(data):
+            self._tail.append(data)
+            return b""
+        data = data.removeprefix(self._skip)
+        self._skip = b""
+        return data
 
-class NDJSONDecoder(_LineDecoder):
-    r"""
-    Turn a body of newline-delimited JSON into its lines.
+    def _joined(self, last: bytes) -> bytes:
+        line = b"".join((*self._tail, last))
+        self._tail.clear()
+        return line
 
-    A line ends at LF or CRLF and nowhere else, as a JSON text may hold U+2028 raw. Blank lines
-    are skipped; what the lines say is not looked at.
-
-    >>> from llm_kit.sse import NDJSONDecoder
-    >>> decoder = NDJSONDecoder()
-    >>> decoder.feed(b'{"done": fal')
-    []
-    >>> decoder.feed(b'se}\n')
-    ['{"done": false}']
-
-    Args:
-        max_event: bytes that may come for one line without finishing it; None for no limit.
-    """
-
-    def feed(self, data: bytes) -> list[str]:
-        """
-        Take the next bytes of the body, cut anywhere.
-
-        Returns:
-            The lines that these bytes completed, without their line ends.
-
-        Raises:
-            StreamProtocolError: more than ``max_event`` bytes came and no line was finished.
-        """
-        if self._skip:
-            data = self._skipped(data)
-        *lines, rest = data.split(b"\n")
-        if self._tail and lines:
-            lines[0] = self._joined(lines[0])
-        texts = [_text(line) for line in lines if line.strip()]
-        if rest:
-            self._tail.append(rest)
-        if lines or not rest:
-            self._size = 0
-        else:
-            self._grow(len(data))
-        return texts
-
-    def flush(self) -> list[str]:
-        """Say that the body is over: the line that lacks its end is given, if there is one."""
-        line = self._joined(b"")
-        return [_text(line)] if line.strip() else []
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._limit is not None and self._size > self._limit:
+            raise unfinished(self._size, self._limit)
 
 
-def _text(line: bytes) -> str:
-    return line.removesuffix(b"\r").decode("utf-8", "replace")
+def unfinished(size: int, limit: int) -> StreamProtocolError:
+    """Say that one event has grown over its limit, both in bytes."""
+    return StreamProtocolError(
+        f"an event of the stream is still unfinished after {size} bytes, over the "
+        f"limit of {limit}; if that is meant, raise it with Limits(event=...)"
+    )
 
 
 def encode_event(

@@ -7,12 +7,13 @@ before a broken event is not lost with it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from llm_kit.dialects import find_dialect, recognise
 from llm_kit.dialects.base import ChunkSink, Dialect, api_error
 from llm_kit.errors import StreamAPIError, StreamProtocolError
+from llm_kit.json_texts import NOT_JSON, JSONTextDecoder, NotJSON, decoded
 from llm_kit.policies import Limits
 from llm_kit.sse import SSEDecoder
 from llm_kit.types import Chunk
@@ -22,7 +23,6 @@ OnMalformed = Literal["raise", "skip"]
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
 _FIELDS = ("data", "event", "id", "retry")
-_SMALL_BODY = 64 * 1024
 _SHOWN = 200  # characters of an unexpected body that an error quotes
 
 
@@ -30,8 +30,11 @@ class WireDecoder:
     """
     Reads the body of one answer, fed in any pieces.
 
+    The framing is told by the first byte: server-sent events, or JSON texts.
+
     Args:
-        dialect: what the objects mean.
+        dialect: what the objects mean, by name or as a class; None: told by the first object
+            that can be told.
         limits: bytes that one event and the whole body may have.
         on_malformed: whether a broken event raises, or is left out and noted in `quirks`.
     """
@@ -40,21 +43,28 @@ class WireDecoder:
     """A body that is merely over has not said that it is whole."""
 
     def __init__(
-        self, dialect: Dialect, limits: Limits, on_malformed: OnMalformed = "raise"
+        self,
+        dialect: str | type[Dialect] | None,
+        limits: Limits,
+        on_malformed: OnMalformed = "raise",
     ) -> None:
         if on_malformed not in ("raise", "skip"):
             raise ValueError(f'on_malformed must be "raise" or "skip", not {on_malformed!r}')
         self.done = False
-        """Whether the stream's own end marker (``[DONE]``) has been read."""
+        """Whether the stream has said that it is over."""
+        self.settled = False
+        """Whether the stream is known to be of the dialect that it is read in."""
         self.quirks: set[str] = set()
-        self._dialect = dialect
+        self._given = dialect is not None
+        # Where nothing is known yet the most tolerant one reads: errors, signs of life.
+        self._dialect = find_dialect(dialect or "openai")(self.quirks)
         self._limits = limits
         self._skip = on_malformed == "skip"
         self._sse = SSEDecoder(max_event=limits.event)
+        self._texts: JSONTextDecoder | None = None
         self._received = 0
         self._began = False
         self._head = b""
-        self._unframed: list[bytes] | None = None
         self._saw_event = False
         self._strays = 0
 
@@ -74,17 +84,25 @@ class WireDecoder:
             )
         if not self._began:
             data = self._begin(data)
-        if self._unframed is not None:
-            self._feed_unframed(data, out)
-            return
         failure: StreamAPIError | None = None
-        for event in self._sse.feed(data):
-            if self.done:
-                break
-            try:
-                self._read_event(event.data, event.event, out)
-            except StreamAPIError as error:  # raised when all is read: usage may stand behind it
-                failure = failure or error
+        if self._texts is not None:
+            if not self._saw_event and len(self._head) < _SHOWN:
+                self._head += data
+            for value in self._texts.feed(data):
+                if self.done:
+                    break
+                try:
+                    self._read_value(value, out)
+                except StreamAPIError as error:
+                    failure = failure or error
+        else:
+            for event in self._sse.feed(data):
+                if self.done:
+                    break
+                try:
+                    self._read_event(event.data, event.event, out)
+                except StreamAPIError as error:  # raised when all is read: usage may stand behind
+                    failure = failure or error
         if failure is not None:
             raise failure
         if len(self._sse.stray) > self._strays:
@@ -94,14 +112,17 @@ class WireDecoder:
         """Take the end of the body; raises as `feed` does."""
         if not self._began:
             return  # all blank, if anything came
-        if self._unframed is not None:
-            if not self.done:
-                self._read_unframed(_decoded(self._unframed_text()), out)
+        if self._texts is not None:
+            for value in self._texts.flush():
+                if not self.done and not isinstance(value, NotJSON):  # what was cut is no fault
+                    self._read_value(value, out)
+            if not self._saw_event and not self.done:
+                raise self._no_event_stream(self._head.decode("utf-8", "replace"))
             return
         for event in self._sse.flush():
             # Without its blank line an event counts only if it is whole: a cut one is no
             # fault of its own, the end of the stream will be judged without it.
-            whole = event.data.strip() == "[DONE]" or _decoded(event.data) is not _NOT_JSON
+            whole = event.data.strip() == "[DONE]" or decoded(event.data) is not NOT_JSON
             if whole and not self.done:
                 self._read_event(event.data, event.event, out)
         if self._sse.stray:
@@ -109,10 +130,7 @@ class WireDecoder:
             text = "\n".join(self._sse.stray)
             # A cut field's name is no sign of another format.
             if not self._saw_event and not any(name.startswith(text) for name in _FIELDS):
-                raise StreamProtocolError(
-                    f"the answer is no event stream: {_shown(text)}; check that base_url names"
-                    " an API of this dialect"
-                )
+                raise self._no_event_stream(text)
 
     def _begin(self, data: bytes) -> bytes:
         """Look at the first byte that is not blank: it tells JSON and HTML from an event stream."""
@@ -123,7 +141,8 @@ class WireDecoder:
             return b""
         self._began = True
         if head[:1] in (b"{", b"["):
-            self._unframed = []
+            self._head = b""
+            self._texts = JSONTextDecoder(max_event=self._limits.event)
             return head
         if head[:1] == b"<":
             raise StreamProtocolError(
@@ -134,8 +153,8 @@ class WireDecoder:
         return data
 
     def _read_event(self, text: str, kind: str, out: ChunkSink) -> None:
-        payload = _decoded(text)
-        if payload is _NOT_JSON:
+        payload = decoded(text)
+        if payload is NOT_JSON:
             self._read_other(text, kind)
             return
         self._saw_event = True
@@ -146,14 +165,55 @@ class WireDecoder:
         else:
             self.read_object(payload, payload, out)
 
+    def _read_value(self, value: Any, out: ChunkSink) -> None:
+        """Read one of the JSON texts that the body consists of."""
+        if isinstance(value, dict):
+            chunks: list[Chunk] = []
+            try:
+                self.read_object(value, value, chunks)
+            finally:
+                for chunk in chunks:
+                    self._saw_event = True
+                    out.append(chunk)
+        elif not self._saw_event:
+            raise self._no_event_stream(self._head.decode("utf-8", "replace"))
+        else:
+            shown = _shown(value.text if isinstance(value, NotJSON) else repr(value))
+            self._malformed(f"a line is no JSON object: {shown}")
+
     def read_object(self, payload: Mapping[str, Any], raw: Any, out: ChunkSink) -> None:
         """Take one wire object that came decoded, with ``raw`` for `Chunk.raw`; see `feed`."""
+        if not self.settled:
+            self._settle(payload)
         try:
             self._dialect.read(payload, out, raw)
         except StreamProtocolError:
             if not self._skip:
                 raise
             self.quirks.add("malformed_event_skipped")
+        if self._dialect.done:
+            self.done = True
+
+    def knows(self, payload: Mapping[str, Any]) -> bool:
+        """Tell whether an object can be told to be part of a stream."""
+        known = self.settled or type(self._dialect).recognises(payload)
+        return known or recognise(payload) is not None
+
+    def _settle(self, payload: Mapping[str, Any]) -> None:
+        """Find out in which dialect the stream speaks, and refuse another than was named."""
+        spoken = recognise(payload)
+        if spoken is None:
+            # Imitators send anything, so an object that nobody knows is none of another's.
+            self.settled = self._given and type(self._dialect).recognises(payload)
+            return
+        if not self._given:
+            self._dialect = spoken(self.quirks)
+        elif spoken is not type(self._dialect) and not self._dialect.recognises(payload):
+            raise StreamProtocolError(
+                f"the answer is in the {spoken.name!r} dialect, and is read in"
+                f" {self._dialect.name!r}: write dialect={spoken.name!r}"
+            )
+        self.settled = True
 
     def _read_other(self, text: str, kind: str) -> None:
         """Read an event that is not JSON: the end marker, a keep-alive, words, or garbage."""
@@ -182,66 +242,21 @@ class WireDecoder:
             # Printed over several lines, perhaps by a server that then leaves the body open.
             _raise_unframed_error("\n".join(self._sse.stray))
 
-    def _feed_unframed(self, data: bytes, out: ChunkSink) -> None:
-        assert self._unframed is not None  # noqa: S101  narrows the type
-        self._unframed.append(data)
-        if self._limits.event is not None and self._received > self._limits.event:
-            raise StreamProtocolError(
-                f"the answer is one JSON body of more than {self._limits.event} bytes;"
-                " raise Limits(event=...) if it is meant to be"
-            )
-        # Some servers print an error and leave the connection open: don't wait for its end.
-        # Bounded, because each try reads the whole again.
-        if self._received < _SMALL_BODY and data.rstrip().endswith(b"}"):
-            payload = _decoded(self._unframed_text())
-            if payload is not _NOT_JSON:
-                self._read_unframed(payload, out)
-                self.done = True
-
-    def _unframed_text(self) -> str:
-        return b"".join(self._unframed or ()).decode("utf-8", "replace")
-
-    def _read_unframed(self, payload: Any, out: ChunkSink) -> None:
-        """Read a body that is JSON and no event stream: an error, or an answer not streamed."""
-        self.quirks.add("answer_not_streamed")
-        chunks: list[Chunk] = []
-        try:
-            if isinstance(payload, dict):
-                self._dialect.read(payload, chunks, payload)
-        finally:
-            for chunk in chunks:
-                out.append(chunk)
-        if not chunks:
-            shown = _shown(self._unframed_text())
-            raise StreamProtocolError(f"the answer is no event stream: {shown}")
+    def _no_event_stream(self, text: str) -> StreamProtocolError:
+        return StreamProtocolError(
+            f"the answer is no event stream: {_shown(text)}; check that base_url names"
+            " an API of this dialect"
+        )
 
 
 def _raise_unframed_error(text: str) -> None:
     # llama.cpp once sent `error: {...}` as a field of its own.
     body = text.removeprefix("error:").strip()
-    payload = _decoded(body)
+    payload = decoded(body)
     if isinstance(payload, dict):
         error = payload.get("error") or payload.get("detail")
         if error or body != text.strip():
             raise api_error(error or payload, whole=payload)
-
-
-_NOT_JSON = object()
-_scan = json.JSONDecoder().raw_decode
-
-
-def _decoded(text: str) -> Any:
-    """Decode JSON; `_NOT_JSON` if it is none."""
-    try:
-        # Without json.loads' searches for blanks: a quarter of its time.
-        value, end = _scan(text)
-        return value if end == len(text) else json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return json.loads(text)  # there may be blanks in front
-    except (ValueError, RecursionError):
-        return _NOT_JSON
 
 
 def _shown(text: str) -> str:

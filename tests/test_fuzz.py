@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from llm_kit import Limits, LLMKitError, StreamProcessor
 from llm_kit._core.accumulator import Accumulator
-from llm_kit.dialects.openai import OpenAIDialect
 from llm_kit.wire import WireDecoder
 
 
@@ -100,7 +99,7 @@ BROKEN = st.randoms(use_true_random=False).map(lambda chance: broken(STREAMS, ch
 
 
 def check(body, cuts, on_malformed, limits):
-    decoder = WireDecoder(OpenAIDialect(), limits, on_malformed)
+    decoder = WireDecoder("openai", limits, on_malformed)
     total, chunks = Accumulator(), []
     try:
         for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True):

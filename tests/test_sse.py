@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llm_kit.errors import StreamProtocolError
-from llm_kit.sse import NDJSONDecoder, ServerSentEvent, SSEDecoder, encode_event
+from llm_kit.sse import ServerSentEvent, SSEDecoder, encode_event
 
 BOM = b"\xef\xbb\xbf"
 
@@ -263,37 +263,6 @@ def test_encoding_refuses_what_would_forge_a_field(field: str, bad: str) -> None
 def test_encoding_refuses_a_negative_retry() -> None:
     with pytest.raises(ValueError, match="negative: -1"):
         encode_event("x", retry=-1)
-
-
-def ndjson(pieces: list[bytes]) -> list[str]:
-    decoder = NDJSONDecoder()
-    lines = [line for piece in pieces for line in decoder.feed(piece)]
-    lines += decoder.flush()
-    assert decoder.flush() == []
-    return lines
-
-
-@settings(deadline=None)
-@given(bodies, cuts)
-@example(BOM + b'{"a": 1}\r\n\r\n{"b": 2}', [1, 12, 13])
-def test_every_cut_gives_the_same_ndjson_lines(body: bytes, places: list[int]) -> None:
-    text = [line.removesuffix(b"\r") for line in body.removeprefix(BOM).split(b"\n")]
-    wanted = [line.decode("utf-8", "replace") for line in text if line.strip()]
-    for pieces in ([body], cut(body, places), singly(body)):
-        assert ndjson(pieces) == wanted
-
-
-def test_ndjson_lines_keep_u2028_and_a_lone_cr() -> None:
-    assert ndjson(['{"a": "x\u2028y"}\n{"b":\r1}\n'.encode()]) == ['{"a": "x\u2028y"}', '{"b":\r1}']
-
-
-def test_ndjson_has_the_same_limit() -> None:
-    decoder = NDJSONDecoder(max_event=100)
-    for _ in range(50):
-        assert len(decoder.feed(b'{"a": 1}\n{')) == 1
-        assert len(decoder.feed(b"}\n{")) == 1
-    with pytest.raises(StreamProtocolError, match="limit of 100"):
-        decoder.feed(b"x" * 101)
 
 
 def bytes_of(chunk: Any) -> bytes:

@@ -8,6 +8,9 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from llm_kit.dialects.base import ChatDialect
+from llm_kit.policies import Recovery
+
 
 @frozen
 class Request:
@@ -16,6 +19,23 @@ class Request:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: Mapping[str, Any] = field(repr=False)
+    dialect: type[ChatDialect] = field(repr=False)
+
+    def refused_option(self, status: int, answer: str) -> str | None:
+        """Name the field that a server refuses, if the request can do without it."""
+        return self.dialect.refused_option(self.body, status, answer)
+
+    @property
+    def can_be_continued(self) -> bool:
+        """Whether a server could go on in the middle of the answer."""
+        return self.dialect.can_be_continued(self.body)
+
+    def continued(self, text: str, recovery: Recovery) -> tuple[Request, str]:
+        """Give the request that goes on from a text, and the blanks at its end left out."""
+        body, left_out = self.dialect.continued_body(
+            self.body, text, self.url, recovery.mode, recovery.instruction
+        )
+        return evolve(self, body=body), left_out
 
     def without(self, name: str | None) -> Request:
         """Leave a field of the body out."""
@@ -43,10 +63,3 @@ class Request:
                 " messages, tools and further parameters must be plain dicts, lists, strings,"
                 " numbers, booleans and None"
             ) from None
-
-
-def refused_option(request: Request, status: int, body: str) -> str | None:
-    """Name the field that a server refuses, if the request can do without it."""
-    name = "stream_options"
-    refused = status in (400, 422) and name in request.body and name in body
-    return name if refused else None

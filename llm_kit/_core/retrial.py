@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 import tenacity
@@ -36,8 +36,6 @@ _LASTING_REPORTS = frozenset(
     }
 )
 
-Continued = Callable[[Request, str], tuple[Request, str]]
-
 
 def says_something(chunk: Chunk) -> bool:
     """Tell a part of an answer from a mere sign of life: an empty delta, a role, a usage."""
@@ -68,17 +66,12 @@ class Retrial:
     Args:
         policy: how often, and after which pauses.
         recovery: what is done about an answer that is lost in the middle.
-        continued: makes the request that goes on from a text, and gives the blanks at the
-            text's end that it had to leave out; None if nothing can go on from this answer.
         budget: the stream's deadlines; a pause that ends behind them is not begun.
     """
 
-    def __init__(
-        self, policy: RetryPolicy, recovery: Recovery, continued: Continued | None, budget: Budget
-    ) -> None:
+    def __init__(self, policy: RetryPolicy, recovery: Recovery, budget: Budget) -> None:
         self._policy = policy
         self._recovery = recovery
-        self._continued = continued
         self._budget = budget
         self._now = 0.0
         self.refusal = ""
@@ -94,19 +87,20 @@ class Retrial:
         self._state = tenacity.RetryCallState(self._retrying, None, (), {})
 
     def pause(
-        self, error: LLMKitError, spoke: bool, total: Accumulator, now: float
+        self, request: Request, error: LLMKitError, spoke: bool, total: Accumulator, now: float
     ) -> float | None:
         """
         Give the seconds to wait before the next try, None if there shall be none.
 
         Args:
+            request: what is asked for.
             error: what ended the attempt.
             spoke: whether the model had said anything in it.
             total: what has been received.
             now: the moment on the budget's clock.
         """
         self.refusal = ""
-        if not (self._can_recover(error, total) if spoke else _can_retry(error)):
+        if not (self._can_recover(request, error, total) if spoke else _can_retry(error)):
             return None
         self._now = now
         self._state.attempt_number = total.attempts  # with those that the server made us repeat
@@ -116,11 +110,11 @@ class Retrial:
         self._state.prepare_for_next_attempt()
         return pause if isinstance(pause, tenacity.DoSleep) else None
 
-    def _can_recover(self, error: LLMKitError, total: Accumulator) -> bool:
+    def _can_recover(self, request: Request, error: LLMKitError, total: Accumulator) -> bool:
         if self._recovery.action == "raise" or total.is_whole or not _is_loss(error):
             return False
         if self._recovery.action == "continue":
-            if self._continued is None:
+            if not request.can_be_continued:
                 self.refusal = "an answer that must be JSON, or a tool call, can't be continued"
             elif total.any_tool_call:  # no server would go on inside one
                 self.refusal = "half a tool call can't be continued"
@@ -156,9 +150,10 @@ class Retrial:
             total: what has been received, all of it.
         """
         text = total.content()
-        if self._recovery.action == "continue" and self._continued is not None and text.strip():
+        continues = self._recovery.action == "continue" and request.can_be_continued
+        if continues and text.strip():
             total.reopen()
-            continued, left_out = self._continued(request, text)
+            continued, left_out = request.continued(text, self._recovery)
             again = _Again(out, total.usage, restarts=False)
             return continued, Seam(text, again, restored=left_out)
         return request, _Again(out, total.usage, restarts=total.chunk_count > 0)

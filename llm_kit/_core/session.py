@@ -16,7 +16,7 @@ from attrs import frozen
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.budget import Budget
 from llm_kit._core.pipeline import Pipeline
-from llm_kit._core.request import Request, refused_option
+from llm_kit._core.request import Request
 from llm_kit._core.retrial import Relay, Retrial, causes, says_something
 from llm_kit._core.status import status_error
 from llm_kit.dialects.base import ChunkSink
@@ -142,9 +142,9 @@ def _run(
         except LLMKitError as error:
             if lost is not None:
                 _chain(error, lost)
-            if retrial is None:
+            if retrial is None or asked is None:
                 raise
-            pause = retrial.pause(error, attempt.spoke, total, pipeline.now)
+            pause = retrial.pause(asked, error, attempt.spoke, total, pipeline.now)
             if pause is None:
                 _log(error, total.attempts, retrial.refusal)
                 if retrial.refusal:
@@ -159,7 +159,6 @@ def _run(
             yield Sleep(pipeline.now + pause)
         # The loop has taken what came: a driver sleeps only then.
         total.attempts += 1
-        assert asked is not None  # noqa: S101  narrows the type: what is retried was asked
         asked = asked.without(attempt.refused)
         request, relay = retrial.next_try(asked, total, pipeline.arrived)
         attempt = _Attempt(make_decoder(), pipeline, budget, Open(request), relay)
@@ -258,7 +257,7 @@ class _Attempt:
             body = b"".join(pieces).decode("utf-8", "replace")
             if not isinstance(opening, Open):
                 raise status_error(info, body)
-            refused = refused_option(opening.request, info.status_code, body)
+            refused = opening.request.refused_option(info.status_code, body)
             if refused is None:
                 raise status_error(info, body)
             self.refused = refused

@@ -56,13 +56,26 @@ def shown_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def joined_url(base_url: str, path: str) -> str:
+def joined_url(base_url: str, path: str, root: str = "") -> str:
     """
     Add the API's path, before a query if there is one (Azure's ``?api-version=``).
 
     >>> joined_url("https://host/v1/?api-version=1", "/chat/completions")
     'https://host/v1/chat/completions?api-version=1'
+    >>> joined_url("https://host", "/stream?alt=sse", root="/v1")
+    'https://host/v1/stream?alt=sse'
+
+    Args:
+        base_url: where the API is.
+        path: what is added, unless it is there already; perhaps with a query.
+        root: what stands between the two if the base URL has no path.
     """
     parts = urlsplit(base_url)
-    whole = parts.path.rstrip("/")
-    return urlunsplit(parts._replace(path=whole if whole.endswith(path) else whole + path))
+    path, _, query = path.partition("?")
+    whole = parts.path.rstrip("/") or root
+    return urlunsplit(
+        parts._replace(
+            path=whole if whole.endswith(path) else whole + path,
+            query="&".join(filter(None, (query, parts.query))),
+        )
+    )

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from llm_kit.dialects import find_dialect
-from llm_kit.dialects.base import ChunkSink
+from llm_kit.adapters.registry import Adapter, find_adapter
+from llm_kit.dialects.base import ChunkSink, Dialect
 from llm_kit.errors import StreamProtocolError
 from llm_kit.policies import Limits
 from llm_kit.types import Chunk
 from llm_kit.wire import OnMalformed, WireDecoder
 
-# A dict or model without any of these is no Chat Completions event, of whatever imitator.
+# Objects without any of these say nothing that anybody could read, in whatever dialect.
 _KNOWN_FIELDS = {"choices", "usage", "error", "detail", "object", "id", "model", "created"}
 
 _Reader = Callable[[Any, ChunkSink], None]
@@ -36,19 +36,18 @@ class ItemDecoder:
 
     def __init__(
         self,
-        dialect: str | None = None,
+        dialect: str | type[Dialect] | None = None,
         limits: Limits = _DEFAULT_LIMITS,
         on_malformed: OnMalformed = "raise",
     ) -> None:
-        self._dialect = find_dialect(dialect or "openai")()
-        self._wire = WireDecoder(self._dialect, limits, on_malformed)
+        self._wire = WireDecoder(dialect, limits, on_malformed)
         self._lines = dialect is not None
         self._readers: dict[type, _Reader] = {}
         self._only_text = False
 
     @property
     def done(self) -> bool:
-        """Whether the stream's own end marker has been read."""
+        """Whether the stream has said that it is over."""
         return self._wire.done
 
     @property
@@ -73,7 +72,8 @@ class ItemDecoder:
         reader = self._readers.get(kind)
         if reader is None:
             reader = self._readers[kind] = self._find_reader(item)
-            self._only_text = set(self._readers.values()) == {_read_text}
+            leaves = {each for each in self._readers.values() if not isinstance(each, _Adapted)}
+            self._only_text = leaves == {_read_text}
         reader(item, out)
 
     def flush(self, out: ChunkSink) -> None:
@@ -81,6 +81,9 @@ class ItemDecoder:
         self._wire.flush(out)
 
     def _find_reader(self, item: Any) -> _Reader:
+        adapter = find_adapter(item)
+        if adapter is not None:
+            return _Adapted(adapter, self)
         if isinstance(item, Chunk):
             return _read_chunk
         if isinstance(item, str):
@@ -103,7 +106,7 @@ class ItemDecoder:
         self._wire.feed(bytes(item), out)
 
     def _read_object(self, item: Mapping[str, Any], out: ChunkSink) -> None:
-        if item and not (item.keys() & _KNOWN_FIELDS):
+        if not self._is_readable(item):
             raise _unreadable(f"a dict with {', '.join(sorted(map(str, item)))}")
         self._wire.read_object(item, item, out)
 
@@ -117,9 +120,30 @@ class ItemDecoder:
             # Only what was sent: fields that the SDK adds by itself stay absent. SDKs build
             # their models without validation, so pydantic's doubts about types say nothing.
             payload = item.model_dump(exclude_unset=True, warnings=False)
-            if not payload.keys() & _KNOWN_FIELDS:
+            if not self._is_readable(payload):
                 raise _unreadable(_name(type(item)))
             self._wire.read_object(payload, item, out)
+
+    def _is_readable(self, payload: Mapping[str, Any]) -> bool:
+        """Tell an object that may be part of a stream from one of an unknown shape."""
+        some = not payload or bool(payload.keys() & _KNOWN_FIELDS)
+        return some or self._wire.knows(payload)
+
+
+class _Adapted:
+    """Reads what a user's adapter makes of an item."""
+
+    def __init__(self, adapter: Adapter, decoder: ItemDecoder) -> None:
+        self._adapter = adapter
+        self._decoder = decoder
+
+    def __call__(self, item: Any, out: ChunkSink) -> None:
+        given = self._adapter(item)
+        for each in given if isinstance(given, list | tuple) else (given,):
+            if type(each) is type(item):
+                raise _unreadable(f"{_name(type(item))}, which its adapter gives as it is,")
+            if each is not None:
+                self._decoder.feed(each, out)
 
 
 def _name(kind: type) -> str:
@@ -129,8 +153,10 @@ def _name(kind: type) -> str:
 
 def _unreadable(what: str) -> StreamProtocolError:
     return StreamProtocolError(
-        f"can't read {what} as part of a stream; items may be Chunk, str, bytes (SSE), dicts in"
-        " OpenAI's form, or objects of the openai SDK"
+        f"can't read {what} as part of a stream; items may be Chunk, str, bytes (SSE, NDJSON),"
+        " dicts in the wire form of a known dialect, or objects of the openai, anthropic,"
+        " google-genai, ollama, mistralai, cohere, litellm and langchain libraries. Others are taught"
+        " with register_adapter(ThatClass, lambda item: item.text)"
     )
 
 

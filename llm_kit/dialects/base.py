@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
+
+from attrs import field, frozen
 
 from llm_kit.errors import StreamAPIError, StreamProtocolError
 from llm_kit.policies import ContinueMode
@@ -27,6 +29,7 @@ FINISH_REASONS = {
     "SAFETY": "content_filter",
     "guardrail_intervened": "content_filter",
     "sensitive": "content_filter",
+    "refusal": "content_filter",
 }
 
 # Endings by which a server says that it failed (OpenRouter, Mistral; Cohere; Z.ai; DeepSeek).
@@ -41,45 +44,26 @@ class ChunkSink(Protocol):
 
 class Dialect(Protocol):
     """
-    One way of speaking: builds the request, and reads one stream.
+    One form that streams come in: how its objects become chunks.
 
-    An instance reads one stream and may remember what it has seen of it.
+    An instance reads one stream and may remember what it has seen of it. Framing is not its
+    affair: objects come to it one by one, whether they were SSE events, lines of NDJSON, dicts or
+    an SDK's models.
+
+    Args:
+        quirks: where the oddities that were met are named; shared with whoever made the instance.
     """
 
     name: ClassVar[str]
-    path: ClassVar[str]
+
+    done: bool
+    """Whether the stream has said that it is over, so that nothing more is to be read."""
+
+    def __init__(self, quirks: set[str]) -> None: ...
 
     @staticmethod
-    def request_headers(api_key: str | None) -> dict[str, str]:
-        """Give the headers that this API wants, with the key in its place."""
-        ...
-
-    @staticmethod
-    def request_body(
-        messages: list[Mapping[str, Any]], *, model: str | None, include_usage: bool, **params: Any
-    ) -> dict[str, Any]:
-        """Give the JSON body of a streaming request."""
-        ...
-
-    @staticmethod
-    def can_be_continued(body: Mapping[str, Any]) -> bool:
-        """Tell whether a server could go on in the middle of the answer to this request."""
-        ...
-
-    @staticmethod
-    def continued_body(
-        body: Mapping[str, Any], text: str, url: str, mode: ContinueMode, instruction: str
-    ) -> tuple[dict[str, Any], str]:
-        """
-        Give the body of the request that goes on from a text, and the blanks at its end left out.
-
-        Args:
-            body: the body of the request that was lost; it is left as it is.
-            text: the answer so far, with something else than blanks in it.
-            url: where the request goes.
-            mode: how the text is sent back; see `Recovery`.
-            instruction: what the model is told where it is instructed.
-        """
+    def recognises(payload: Mapping[str, Any]) -> bool:
+        """Tell whether an object can only be of this form, by what is in it: it is cheap."""
         ...
 
     def read(self, payload: Mapping[str, Any], out: ChunkSink, raw: Any) -> None:
@@ -96,6 +80,84 @@ class Dialect(Protocol):
             StreamProtocolError: a field that carries the answer has a type that it can't have.
         """
         ...
+
+
+@frozen
+class Chat:
+    """
+    What a user asks for, in OpenAI's words, before a dialect puts it into its own.
+
+    Attributes:
+        params: further fields of the body, which go into it untouched.
+    """
+
+    messages: Sequence[Mapping[str, Any]]
+    model: str | None = None
+    tools: Sequence[Mapping[str, Any]] | None = None
+    stop: str | Sequence[str] | None = None
+    n: int | None = None
+    include_usage: bool = True
+    params: Mapping[str, Any] = field(factory=dict)
+
+
+class ChatDialect(Dialect, Protocol):
+    """A dialect that can also ask: what `LLMClient` speaks. Subclass it for the defaults."""
+
+    root: ClassVar[str] = ""
+    """What stands before `path` if the base URL has no path of its own, like ``/v1``."""
+
+    @staticmethod
+    def path(model: str | None) -> str:
+        """
+        Give where requests go, from the base URL on, with a query if there must be one.
+
+        Raises:
+            ValueError: the path needs a model, and none is given.
+        """
+        ...
+
+    @staticmethod
+    def request_headers(api_key: str | None) -> dict[str, str]:
+        """Give the headers that this API wants, with the key in its place."""
+        ...
+
+    @staticmethod
+    def request_body(chat: Chat) -> dict[str, Any]:
+        """
+        Give the JSON body of a streaming request; the caller's own objects are left as they are.
+
+        Raises:
+            TypeError, ValueError: something can't be said in this form; nothing is dropped.
+        """
+        ...
+
+    @staticmethod
+    def refused_option(body: Mapping[str, Any], status: int, answer: str) -> str | None:  # noqa: ARG004
+        """Name the field that a server refuses, if the request can do without it."""
+        return None
+
+    @staticmethod
+    def can_be_continued(body: Mapping[str, Any]) -> bool:  # noqa: ARG004
+        """Tell whether a server could go on in the middle of the answer to this request."""
+        return False
+
+    @staticmethod
+    def continued_body(
+        body: Mapping[str, Any], text: str, url: str, mode: ContinueMode, instruction: str
+    ) -> tuple[dict[str, Any], str]:
+        """
+        Give the body of the request that goes on from a text, and the blanks at its end left out.
+
+        Asked only where `can_be_continued`.
+
+        Args:
+            body: the body of the request that was lost; it is left as it is.
+            text: the answer so far, with something else than blanks in it.
+            url: where the request goes.
+            mode: how the text is sent back; see `Recovery`.
+            instruction: what the model is told where it is instructed.
+        """
+        raise NotImplementedError
 
 
 def api_error(error: Any, *, whole: Mapping[str, Any] | None = None) -> StreamAPIError:

@@ -11,7 +11,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from llm_kit.dialects.base import FINISH_REASONS, ChunkSink, api_error, wrong_type
+from llm_kit.dialects.base import (
+    FINISH_REASONS,
+    Chat,
+    ChatDialect,
+    ChunkSink,
+    api_error,
+    wrong_type,
+)
 from llm_kit.dialects.continuing import can_be_continued, continued
 from llm_kit.errors import StreamAPIError
 from llm_kit.policies import ContinueMode
@@ -33,11 +40,15 @@ _KNOWN_IN_DELTA = frozenset(
 _KNOWN_IN_CALL = frozenset({"index", "id", "type", "function"})
 
 
-class OpenAIDialect:
+class OpenAIDialect(ChatDialect):
     """Reads one Chat Completions stream, and builds the request for it."""
 
     name: ClassVar[str] = "openai"
-    path: ClassVar[str] = "/chat/completions"
+
+    @staticmethod
+    def path(model: str | None) -> str:  # noqa: ARG004
+        """Give where requests go; the model stands in the body."""
+        return "/chat/completions"
 
     @staticmethod
     def request_headers(api_key: str | None) -> dict[str, str]:
@@ -45,16 +56,23 @@ class OpenAIDialect:
         return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
     @staticmethod
-    def request_body(
-        messages: list[Mapping[str, Any]], *, model: str | None, include_usage: bool, **params: Any
-    ) -> dict[str, Any]:
+    def request_body(chat: Chat) -> dict[str, Any]:
         """Give the JSON body of a streaming request."""
-        body: dict[str, Any] = {"messages": messages, "stream": True, **params}
-        if model is not None:
-            body["model"] = model
-        if include_usage:
+        body: dict[str, Any] = {"messages": chat.messages, "stream": True}
+        for name in ("tools", "stop", "n", "model"):
+            value = getattr(chat, name)
+            if value is not None:
+                body[name] = value
+        body |= chat.params
+        if chat.include_usage:
             body.setdefault("stream_options", {"include_usage": True})
         return body
+
+    @staticmethod
+    def refused_option(body: Mapping[str, Any], status: int, answer: str) -> str | None:
+        """Name the field that a server refuses, if the request can do without it."""
+        name = "stream_options"
+        return name if status in (400, 422) and name in body and name in answer else None
 
     @staticmethod
     def can_be_continued(body: Mapping[str, Any]) -> bool:
@@ -68,8 +86,20 @@ class OpenAIDialect:
         """Give the body of the request that goes on from a text; see `Dialect.continued_body`."""
         return continued(body, text, url, mode, instruction)
 
-    def __init__(self) -> None:
+    def __init__(self, quirks: set[str]) -> None:
+        self.done = False
+        self._quirks = quirks
         self._began = False
+
+    @staticmethod
+    def recognises(payload: Mapping[str, Any]) -> bool:
+        """Tell whether an object can only be of this form."""
+        choices = payload.get("choices")
+        if isinstance(choices, list) and choices:
+            first = choices[0]
+            return isinstance(first, Mapping) and ("delta" in first or "message" in first)
+        kind = payload.get("object")
+        return isinstance(kind, str) and kind.startswith("chat.completion")
 
     def read(self, payload: Mapping[str, Any], out: ChunkSink, raw: Any) -> None:
         """Turn one wire object into chunks; see `Dialect.read`."""
@@ -84,16 +114,18 @@ class OpenAIDialect:
                 if type(choice) is not dict and not isinstance(choice, Mapping):
                     raise wrong_type(f"choices[{position}]", choice, "an object")
                 delta = choice.get("delta")
-                if delta is None and not self._began:
-                    # A server that ignores `stream` may still frame its one whole answer.
-                    delta = choice.get("message")
-                self._began = True
+                if delta is None and not self._began and choice.get("message"):
+                    # A server that ignores `stream` sends one whole answer, framed or not.
+                    delta = choice["message"]
+                    self.done = True
+                    self._quirks.add("answer_not_streamed")
                 if usage is None:
                     usage = choice.get("usage")  # Moonshot's home of it
                 out.append(_chunk(payload, position, choice, delta, usage, raw))
                 usage = None
                 if choice.get("error"):
                     failure = api_error(choice["error"])
+            self._began = True
         elif usage is not None:
             out.append(_chunk(payload, 0, _NOTHING, None, usage, raw))
         if failure is not None or "error" in payload or "choices" not in payload:

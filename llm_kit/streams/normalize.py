@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
 from functools import partial
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Protocol, overload
 
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.budget import Budget
@@ -16,9 +16,11 @@ from llm_kit._io.foreign import AsyncIterableSource, IterableSource
 from llm_kit._io.http import AsyncResponseSource, ResponseSource
 from llm_kit._io.stop import StopSignal
 from llm_kit.adapters.items import ItemDecoder
+from llm_kit.dialects import DialectName
+from llm_kit.dialects.base import Dialect
 from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
 
-DialectName = Literal["openai"]
+AnyDialect = DialectName | type[Dialect]
 
 
 class Response(Protocol):
@@ -29,14 +31,12 @@ class Response(Protocol):
 
 
 @overload
-def normalize(
-    stream: AsyncIterable[Any], dialect: DialectName | None = None
-) -> AsyncChatStream: ...
+def normalize(stream: AsyncIterable[Any], dialect: AnyDialect | None = None) -> AsyncChatStream: ...
 @overload
-def normalize(stream: Iterable[Any], dialect: DialectName | None = None) -> ChatStream: ...
+def normalize(stream: Iterable[Any], dialect: AnyDialect | None = None) -> ChatStream: ...
 @overload
-def normalize(stream: Response, dialect: DialectName | None = None) -> Any: ...
-def normalize(stream: Any, dialect: DialectName | None = None) -> ChatStream | AsyncChatStream:
+def normalize(stream: Response, dialect: AnyDialect | None = None) -> Any: ...
+def normalize(stream: Any, dialect: AnyDialect | None = None) -> ChatStream | AsyncChatStream:
     """
     Make a stream of chunks of any stream; every wrapper does this with what it is given.
 
@@ -50,8 +50,8 @@ def normalize(stream: Any, dialect: DialectName | None = None) -> ChatStream | A
         stream: a sync or async iterable of `Chunk`, ``str``, dicts in OpenAI's wire form,
             objects of the openai SDK, or ``bytes`` of an SSE body cut anywhere; or an opened
             response of httpx or httpx2. One of our own streams is given back as it is.
-        dialect: the wire form of what comes; needed only if ``str`` items are lines of an
-            SSE body, which can't be told from text.
+        dialect: the wire form of what comes, by name or as a class (`Dialect`); needed only if
+            ``str`` items are lines of a body, which can't be told from text.
 
     Returns:
         A stream of the same colour: iterate it with ``for``, or with ``async for``.

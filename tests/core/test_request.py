@@ -2,27 +2,33 @@
 
 import pytest
 
-from llm_kit._core.request import Request, refused_option
+from llm_kit._core.request import Request
 from llm_kit._core.session import Open
+from llm_kit.dialects.openai import OpenAIDialect
+
+
+def request(url, headers, body):
+    return Request(url, headers, body, OpenAIDialect)
+
 
 URL = "http://127.0.0.1:1/v1/chat/completions"
 
 
 def test_the_request_as_json():
-    request = Request(URL, {}, {"text": "größe\u2028", "n": 1})
-    assert request.content() == '{"text":"größe\u2028","n":1}'.encode()
+    made = request(URL, {}, {"text": "größe\u2028", "n": 1})
+    assert made.content() == '{"text":"größe\u2028","n":1}'.encode()
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, b"x", float("nan"), float("inf"), 1j])
 def test_what_is_no_json_is_refused(value):
     with pytest.raises(TypeError, match=r"can't be written as JSON: .* must be plain dicts"):
-        Request(URL, {}, {"value": value}).content()
+        request(URL, {}, {"value": value}).content()
 
 
 @pytest.mark.parametrize("text", ["\ud800", "ok \udcff"])
 def test_half_characters_are_refused(text):
     with pytest.raises(ValueError, match="not valid Unicode") as caught:
-        Request(URL, {}, {"text": text}).content()
+        request(URL, {}, {"text": text}).content()
     assert type(caught.value) is ValueError
 
 
@@ -30,7 +36,7 @@ def test_a_ring_is_refused():
     ring = []
     ring.append(ring)
     with pytest.raises(TypeError, match="can't be written as JSON"):
-        Request(URL, {}, {"ring": ring}).content()
+        request(URL, {}, {"ring": ring}).content()
 
 
 def test_what_is_too_deep_is_refused():
@@ -38,19 +44,19 @@ def test_what_is_too_deep_is_refused():
     for _ in range(100_000):
         deep = [deep]
     with pytest.raises(TypeError, match="can't be written as JSON"):
-        Request(URL, {}, {"deep": deep}).content()
+        request(URL, {}, {"deep": deep}).content()
 
 
 def test_what_is_secret_is_not_shown():
-    request = Request(URL, {"x-key": "hidden"}, {"messages": "hidden"})
-    assert "hidden" not in repr(Open(request))
+    made = request(URL, {"x-key": "hidden"}, {"messages": "hidden"})
+    assert "hidden" not in repr(Open(made))
 
 
 def test_a_field_is_left_out():
-    request = Request(URL, {"x": "y"}, {"n": 1, "stream_options": {}})
-    assert request.without("stream_options") == Request(URL, {"x": "y"}, {"n": 1})
-    assert request.without(None) == request.without("x") == request
-    assert "stream_options" in request.body
+    made = request(URL, {"x": "y"}, {"n": 1, "stream_options": {}})
+    assert made.without("stream_options") == request(URL, {"x": "y"}, {"n": 1})
+    assert made.without(None) == made.without("x") == made
+    assert "stream_options" in made.body
 
 
 @pytest.mark.parametrize(
@@ -64,4 +70,4 @@ def test_a_field_is_left_out():
     ],
 )
 def test_what_a_server_refuses(status, words, body, refused):
-    assert refused_option(Request(URL, {}, body), status, words) == refused
+    assert request(URL, {}, body).refused_option(status, words) == refused

@@ -24,26 +24,35 @@ from llm_kit._core.budget import Budget
 from llm_kit._core.request import Request
 from llm_kit._core.retrial import Retrial, causes, says_something
 from llm_kit._core.status import status_error
+from llm_kit.dialects.openai import OpenAIDialect
 
-REQUEST = Request("http://h/v1", {}, {"messages": []})
+
+class Echo(OpenAIDialect):
+    """Shows what it was to go on from, and leaves out what the body says."""
+
+    @staticmethod
+    def can_be_continued(body):
+        return not body.get("json")
+
+    @staticmethod
+    def continued_body(body, text, url, mode, instruction):
+        return {"from": text}, body.get("left_out", "")
+
+
+def request(**body):
+    return Request("http://h/v1", {}, body, Echo)
+
+
+REQUEST = request()
 LOST = StreamTruncatedError("lost")
 TOOL_CALL = Chunk(tool_calls=(ToolCallDelta(0, "a", "f", "{"),))
 
 
-def make(recovery="raise", left_out="", total=None, **policy):
-    """Give a retrial, and the requests that it made to go on from a text."""
-    asked = []
-
-    def continued(request, text):
-        asked.append((request, text))
-        return Request(request.url, {}, {"from": text}), left_out
-
+def make(recovery="raise", total=None, **policy):
     budget = Budget()
     budget.restrict(connect=None, first_chunk=None, idle=None, total=total)
     budget.begin(0)
-    made = Retrial(RetryPolicy(**policy), Recovery(recovery), continued, budget)
-    made.asked = asked
-    return made
+    return Retrial(RetryPolicy(**policy), Recovery(recovery), budget)
 
 
 def received(*chunks):
@@ -54,7 +63,7 @@ def received(*chunks):
 
 
 def is_tried_again(error, spoke=False, recovery="raise", chunks=()):
-    return make(recovery).pause(error, spoke, received(*chunks), 0) is not None
+    return make(recovery).pause(REQUEST, error, spoke, received(*chunks), 0) is not None
 
 
 def caused(error, *causes):
@@ -157,15 +166,17 @@ def test_a_whole_answer_has_lost_nothing(recovery):
 
 def test_what_nothing_can_go_on_from_is_not_continued():
     for recovery, tried in (("continue", False), ("restart", True)):
-        retrial = Retrial(RetryPolicy(), Recovery(recovery), None, Budget())
-        assert (retrial.pause(LOST, True, received(Chunk("{")), 0) is not None) == tried
+        retrial = make(recovery)
+        assert (
+            retrial.pause(request(json=True), LOST, True, received(Chunk("{")), 0) is not None
+        ) == tried
 
 
 def test_what_nothing_can_go_on_from_begins_anew_where_it_is_only_sent_again():
-    retrial, out = Retrial(RetryPolicy(), Recovery("continue"), None, Budget()), []
-    again, relay = retrial.next_try(REQUEST, received(Chunk(" ")), out)
+    retrial, out, asked = make("continue"), [], request(json=True)
+    again, relay = retrial.next_try(asked, received(Chunk(" ")), out)
     relay.append(Chunk("{"))
-    assert again is REQUEST
+    assert again is asked
     assert out[0].restarted
 
 
@@ -203,13 +214,13 @@ def test_it_says_why_a_failure_is_final(options, error, spoke, chunks, words):
     made = make(**options)
     total = received(*chunks)
     total.attempts = options.get("attempts", 1)
-    assert made.pause(error, spoke, total, 0) is None
+    assert made.pause(REQUEST, error, spoke, total, 0) is None
     assert made.refusal == words
 
 
 def test_it_says_why_an_answer_that_begins_anew_is_not_continued():
-    made = Retrial(RetryPolicy(), Recovery("continue"), None, Budget())
-    assert made.pause(LOST, True, received(Chunk("{")), 0) is None
+    made = make("continue")
+    assert made.pause(request(json=True), LOST, True, received(Chunk("{")), 0) is None
     assert made.refusal == "an answer that must be JSON, or a tool call, can't be continued"
 
 
@@ -266,7 +277,7 @@ def pauses(retrial, error, count, now=0.0, total=None):
     """Give the pauses before further attempts, which are counted as a session does."""
     total, given = total or Accumulator(), []
     for _ in range(count):
-        given.append(retrial.pause(error, False, total, now))
+        given.append(retrial.pause(REQUEST, error, False, total, now))
         total.attempts += 1
     return given
 
@@ -284,7 +295,7 @@ def test_the_pause_is_a_random_part_of_what_doubles_up_to_a_limit(monkeypatch):
 
 
 def test_pauses_are_not_the_same_for_everybody():
-    assert len({make().pause(LOST, False, Accumulator(), 0) for _ in range(20)}) > 1
+    assert len({make().pause(REQUEST, LOST, False, Accumulator(), 0) for _ in range(20)}) > 1
 
 
 def test_a_pause_of_zero_is_none():
@@ -300,10 +311,10 @@ def test_as_many_attempts_as_the_policy_says(attempts):
 
 def test_recovery_takes_of_the_same_attempts():
     retrial, total = make("restart", attempts=2), received(Chunk("Hi"))
-    assert retrial.pause(LOST, True, total, 0) is not None
+    assert retrial.pause(REQUEST, LOST, True, total, 0) is not None
     total.attempts = 2
-    assert retrial.pause(LOST, True, total, 0) is None
-    assert retrial.pause(LOST, False, total, 0) is None
+    assert retrial.pause(REQUEST, LOST, True, total, 0) is None
+    assert retrial.pause(REQUEST, LOST, False, total, 0) is None
 
 
 def test_a_request_that_the_server_made_us_repeat_counts_too():
@@ -334,7 +345,7 @@ def test_millions_of_attempts_overflow_nothing():
 
 def asked_to_wait(headers, **policy):
     error = status_error(ResponseInfo(429, headers), "")
-    return make(pause=0, max_pause=0, **policy).pause(error, False, Accumulator(), 0)
+    return make(pause=0, max_pause=0, **policy).pause(REQUEST, error, False, Accumulator(), 0)
 
 
 DATE = {"date": "Wed, 21 Oct 2026 07:28:00 GMT"}
@@ -407,8 +418,8 @@ def test_a_text_is_continued():
 
 
 def test_blanks_that_the_server_was_not_sent_are_restored():
-    out, retrial = [], make("continue", left_out=" ")
-    _, relay = retrial.next_try(REQUEST, received(Chunk("Hello ")), out)
+    out, retrial = [], make("continue")
+    _, relay = retrial.next_try(request(left_out=" "), received(Chunk("Hello ")), out)
     relay.append(Chunk(" world"))
     relay.flush()
     assert "".join(chunk.delta for chunk in out) == "world"
@@ -416,10 +427,10 @@ def test_blanks_that_the_server_was_not_sent_are_restored():
 
 def test_each_continuation_goes_on_from_all_that_came():
     retrial, total = make("continue"), received(Chunk("Hello"))
-    retrial.next_try(REQUEST, total, [])
+    first, _ = retrial.next_try(REQUEST, total, [])
     total.feed(Chunk(" world"), 0)
-    retrial.next_try(REQUEST, total, [])
-    assert retrial.asked == [(REQUEST, "Hello"), (REQUEST, "Hello world")]
+    second, _ = retrial.next_try(REQUEST, total, [])
+    assert (first.body, second.body) == ({"from": "Hello"}, {"from": "Hello world"})
 
 
 def test_an_answer_that_goes_on_is_not_finished():
@@ -433,7 +444,7 @@ def test_without_a_text_to_go_on_from_the_answer_begins_anew(chunk):
     out, retrial = [], make("continue")
     again, relay = retrial.next_try(REQUEST, received(chunk), out)
     relay.append(Chunk("Hi"))
-    assert (again, retrial.asked) == (REQUEST, [])
+    assert again is REQUEST
     assert out[0].restarted
 
 

@@ -37,6 +37,7 @@ from llm_kit._core.session import (
     stream_session,
 )
 from llm_kit.adapters.items import ItemDecoder
+from llm_kit.dialects.openai import OpenAIDialect
 
 URL = "http://127.0.0.1:1/v1/chat/completions"
 OK = ResponseInfo(200, {})
@@ -48,8 +49,16 @@ DONE = b"data: [DONE]\n\n"
 LOST = StreamTruncatedError("lost")
 
 
+class Echo(OpenAIDialect):
+    """Shows what it was to go on from."""
+
+    @staticmethod
+    def continued_body(body, text, url, mode, instruction):
+        return {"goes_on_from": text}, ""
+
+
 def opening(**body):
-    return Open(Request(URL, {"x": "y"}, body))
+    return Open(Request(URL, {"x": "y"}, body, Echo))
 
 
 class Script:
@@ -380,11 +389,8 @@ def test_what_is_said_moves_the_deadline_and_a_sign_of_life_does_not(items, due)
 
 
 def retrying(*answers, recovery="raise", attempts=3, heads=(OK,), **policy):
-    def continued(request, text):
-        return Request(request.url, request.headers, {"goes_on_from": text}), ""
-
     budget = Budget()
-    retrial = Retrial(RetryPolicy(attempts, 0, 0, **policy), Recovery(recovery), continued, budget)
+    retrial = Retrial(RetryPolicy(attempts, 0, 0, **policy), Recovery(recovery), budget)
     script = Script(*answers, heads=heads, retrial=retrial)
     script.budget = budget
     return script

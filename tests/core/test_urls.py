@@ -73,3 +73,16 @@ def test_secrets():
 )
 def test_joined(base, whole):
     assert joined_url(base, "/chat") == whole
+
+
+@pytest.mark.parametrize(
+    ("base", "whole"),
+    [
+        ("http://h", "http://h/v1/chat?alt=sse"),
+        ("http://h/", "http://h/v1/chat?alt=sse"),
+        ("http://h/api/", "http://h/api/chat?alt=sse"),
+        ("http://h?key=x", "http://h/v1/chat?alt=sse&key=x"),
+    ],
+)
+def test_joined_with_a_root_and_a_query_of_the_path(base, whole):
+    assert joined_url(base, "/chat?alt=sse", "/v1") == whole

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from llm_kit import Chunk, StreamAPIError, StreamProtocolError, ToolCallDelta, Usage
+from llm_kit import Chat, Chunk, StreamAPIError, StreamProtocolError, ToolCallDelta, Usage
 from llm_kit.dialects import find_dialect
 from llm_kit.dialects.openai import OpenAIDialect
 
@@ -13,7 +13,7 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 
 def read(*payloads):
     """The chunks of these objects, in one stream."""
-    dialect, chunks = OpenAIDialect(), []
+    dialect, chunks = OpenAIDialect(set()), []
     for payload in payloads:
         dialect.read(payload, chunks, payload)
     return chunks
@@ -60,15 +60,18 @@ def test_the_key_is_a_bearer_token(key, headers):
             {"stream_options": {"include_usage": True}},
         ),
         (
-            {"model": None, "include_usage": True, "stream_options": {"x": 1}},
+            {"model": None, "include_usage": True, "params": {"stream_options": {"x": 1}}},
             {"stream_options": {"x": 1}},
         ),
-        ({"model": None, "include_usage": False, "seed": 4, "n": 2}, {"seed": 4, "n": 2}),
+        (
+            {"model": None, "include_usage": False, "params": {"seed": 4}, "n": 2},
+            {"seed": 4, "n": 2},
+        ),
     ],
 )
 def test_the_request_body(arguments, more):
     messages = [{"role": "user", "content": "Hello"}]
-    body = OpenAIDialect.request_body(messages, **arguments)
+    body = OpenAIDialect.request_body(Chat(messages, **arguments))
     assert body == {"messages": messages, "stream": True, **more}
 
 
@@ -338,7 +341,7 @@ def test_a_whole_answer_in_one_object():
     message = {"role": "assistant", "content": "Hi", "tool_calls": [{"id": "c"}]}
     payload = {"choices": [{"message": message, "finish_reason": "stop"}]}
     chunks = []
-    OpenAIDialect().read(payload, chunks, payload)
+    OpenAIDialect(set()).read(payload, chunks, payload)
     (chunk,) = chunks
     assert (chunk.role, chunk.delta, chunk.finish_reason) == ("assistant", "Hi", "stop")
     assert chunk.tool_calls == (ToolCallDelta(id="c"),)
@@ -393,7 +396,7 @@ def test_what_stands_beside_an_error_is_not_lost(where):
     payload = {"choices": [choice], **error} if where == "around" else {"choices": [choice | error]}
     chunks = []
     with pytest.raises(StreamAPIError, match="m"):
-        OpenAIDialect().read(payload, chunks, payload)
+        OpenAIDialect(set()).read(payload, chunks, payload)
     assert [(chunk.delta, chunk.finish_reason) for chunk in chunks] == [("text", "error")]
 
 

@@ -11,12 +11,13 @@ import llm_kit
 import llm_kit.client
 
 PUBLIC = [
-    "APIConnectionError", "APIStatusError", "AsyncChatStream", "AsyncLLMClient", "ChatStream",
-    "ChoiceResult", "Chunk", "Deadlines", "FunctionCall", "LLMClient", "LLMKitError", "Limits",
-    "Message", "Recovery", "ResponseInfo", "RetryPolicy", "StreamAPIError", "StreamCollector",
-    "StreamError", "StreamInterrupted", "StreamInterrupter", "StreamProcessor",
-    "StreamProtocolError", "StreamResult", "StreamTimeoutError", "StreamTruncatedError", "Timing",
-    "ToolCall", "ToolCallDelta", "Usage", "normalize",
+    "APIConnectionError", "APIStatusError", "AsyncChatStream", "AsyncLLMClient", "Chat",
+    "ChatDialect", "ChatStream", "ChoiceResult", "Chunk", "Deadlines", "Dialect", "FunctionCall",
+    "LLMClient", "LLMKitError", "Limits", "Message", "Recovery", "ResponseInfo", "RetryPolicy",
+    "StreamAPIError", "StreamCollector", "StreamError", "StreamInterrupted", "StreamInterrupter",
+    "StreamProcessor", "StreamProtocolError", "StreamResult", "StreamTimeoutError",
+    "StreamTruncatedError", "Timing", "ToolCall", "ToolCallDelta", "Usage", "normalize",
+    "register_adapter",
 ]  # fmt: skip
 
 

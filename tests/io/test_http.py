@@ -38,6 +38,7 @@ from llm_kit._io.http import (
     new_client,
 )
 from llm_kit._io.stop import Expired, StopSignal, run
+from llm_kit.dialects.openai import OpenAIDialect
 from llm_kit.testing import Comments, FakeServer, Pause, Reply, Stall
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -433,7 +434,7 @@ class Client:
 
 def test_the_answer_to_a_request_that_was_given_up_does_not_become_the_next_ones():
     stop, client = StopSignal(), Client()
-    request = Request("http://h", {}, {})
+    request = Request("http://h", {}, {}, OpenAIDialect)
     source = HttpSource(stop, budget(), client, dict, None, Secrets())
     with pytest.raises(Expired):
         run(stop, partial(source.open, request), -inf)

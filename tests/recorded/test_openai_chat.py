@@ -12,7 +12,6 @@ import pytest
 
 from llm_kit import StreamAPIError, StreamTruncatedError, normalize
 from llm_kit._core.accumulator import Accumulator
-from llm_kit.dialects.openai import OpenAIDialect
 from llm_kit.policies import Limits
 from llm_kit.testing import FakeServer, Reply
 from llm_kit.wire import WireDecoder
@@ -126,7 +125,7 @@ def differences_of_endings(expected, error):
 
 def decode(parts):
     """Fold the parts of a body by hand, without a stream around them."""
-    decoder = WireDecoder(OpenAIDialect(), Limits())
+    decoder = WireDecoder("openai", Limits())
     total, chunks, error = Accumulator(), [], None
     for part in parts:
         try:

@@ -1,0 +1,62 @@
+"""Adapters and dialects that users add: asked before what is built in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, overload
+
+from llm_kit.dialects import DIALECTS
+from llm_kit.dialects.base import Dialect
+
+Adapter = Callable[[Any], Any]
+Recogniser = type | Callable[[Any], bool]
+
+_adapters: list[tuple[Recogniser, Adapter]] = []
+
+
+@overload
+def register_adapter(kind: type[Dialect]) -> None: ...
+@overload
+def register_adapter(kind: Recogniser, adapter: Adapter) -> None: ...
+def register_adapter(kind: Any, adapter: Adapter | None = None) -> None:
+    """
+    Teach every wrapper to read another kind of item, or another dialect.
+
+        >>> from dataclasses import dataclass
+        >>> from llm_kit import StreamCollector, register_adapter
+        >>> @dataclass
+        ... class Word:
+        ...     text: str
+        >>> register_adapter(Word, lambda word: word.text)
+        >>> StreamCollector.to_string([Word("Hello, "), Word("world")])
+        'Hello, world'
+
+    Register once, when your program starts; what is registered last is asked first, and before
+    the kinds that are built in. A recogniser is asked once a type and stream.
+
+    Args:
+        kind: a class, or a function that tells by an item whether the adapter reads its class.
+            Alone, a `Dialect`: its name can be given as ``dialect=`` from then on, and its objects
+            are recognised.
+        adapter: gives for an item what stands for it in a stream: a `Chunk`, a ``str``, a dict in
+            a known dialect's form, a list of these, or None for nothing.
+    """
+    if adapter is None:
+        if not hasattr(kind, "recognises"):
+            raise TypeError(
+                "register_adapter takes a class or function and an adapter, or a Dialect alone:"
+                " register_adapter(MyEvent, lambda event: event.text)"
+            )
+        DIALECTS[kind.name] = kind
+    elif not callable(adapter) or not callable(kind):
+        raise TypeError("register_adapter(kind, adapter): both must be callable")
+    else:
+        _adapters.insert(0, (kind, adapter))
+
+
+def find_adapter(item: Any) -> Adapter | None:
+    """Give the adapter that reads an item, if one was registered."""
+    for kind, adapter in _adapters:
+        if isinstance(item, kind) if isinstance(kind, type) else kind(item):
+            return adapter
+    return None

@@ -1,0 +1,159 @@
+"""
+JSON of strangers: decoded without exceptions, and found in a body that is no event stream.
+
+Everything here is pure.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from llm_kit.sse import unfinished
+
+_SEPARATORS = " \t\r\n,[]"
+_SMALL = 16 * 1024  # bytes that may be decoded again and again: beyond them it must have grown
+
+
+class NotJSON:
+    """What stands in the place of a value: a text that is no JSON."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+NOT_JSON: Final = NotJSON("")
+
+_scan = json.JSONDecoder().raw_decode
+
+
+def decoded(text: str) -> Any:
+    """Decode a JSON text; `NOT_JSON` if it is none."""
+    try:
+        # Without json.loads' searches for blanks: a quarter of its time.
+        value, end = _scan(text)
+        return value if end == len(text) else json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return json.loads(text)  # there may be blanks in front
+    except (ValueError, RecursionError):
+        return NOT_JSON
+
+
+class JSONTextDecoder:
+    r"""
+    Turn a body of JSON texts into their values: of a body that begins with ``{`` or ``[``.
+
+    They may stand on a line each (NDJSON), be printed over several lines, or be the items of an
+    array (Gemini without ``alt=sse``). A value is given as soon as it is whole, with or without
+    the end of its line.
+
+    >>> decoder = JSONTextDecoder()
+    >>> decoder.feed(b'{"done": fal')
+    []
+    >>> decoder.feed(b'se}\n{"done"')
+    [{'done': False}]
+
+    Args:
+        max_event: bytes that may come without finishing a value; None for no limit.
+    """
+
+    def __init__(self, *, max_event: int | None = None) -> None:
+        self._limit = max_event
+        self._line: list[bytes] = []
+        """The line that is not finished."""
+        self._lines: list[str] = []
+        """Finished lines of a value that is not whole."""
+        self._size = 0
+        self._tried = 0
+        """How much had come when it was last tried in vain."""
+
+    def feed(self, data: bytes) -> list[Any]:
+        """
+        Take the next bytes of the body, cut anywhere.
+
+        Returns:
+            The values that these bytes completed; `NotJSON` for a line that was none.
+
+        Raises:
+            StreamProtocolError: more than ``max_event`` bytes came and no value was finished.
+        """
+        values: list[Any] = []
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            self._line.append(line)
+            self._size += len(line) + 1
+            self._end_line(values)
+        self._line.append(rest)
+        self._size += len(rest)
+        if rest.rstrip().endswith((b"}", b"]")) and self._is_worth_a_try():
+            text = "\n".join((*self._lines, self._text()))
+            found, left = _values_in(text)
+            if left:
+                self._tried = self._size
+            else:  # whole, before its line is
+                values.extend(found)
+                self._clear()
+        if self._limit is not None and self._size > self._limit:
+            raise unfinished(self._size, self._limit)
+        return values
+
+    def flush(self) -> list[Any]:
+        """Take the end of the body: what is not whole is given as `NotJSON`."""
+        text = "\n".join((*self._lines, self._text()))
+        self._clear()
+        values, left = _values_in(text)
+        return [*values, NotJSON(left.rstrip())] if left else values
+
+    def _end_line(self, values: list[Any]) -> None:
+        line = self._text()
+        self._line.clear()
+        if not line.strip():
+            return
+        # Only a line that begins at the margin can end a value that is printed over several.
+        ends = line[0] not in " \t" and line.rstrip()[-1] in "}],["
+        if not (ends and self._is_worth_a_try()):
+            self._lines.append(line)
+            return
+        if self._lines and line[0] == "{":
+            value = decoded(line)
+            if value is not NOT_JSON:  # whole by itself: what stood before it never will be
+                values += [NotJSON("\n".join(self._lines)), value]
+                self._clear()
+                return
+        found, left = _values_in("\n".join((*self._lines, line)))
+        values += found
+        size = self._size
+        self._clear()
+        if left:
+            self._lines.append(left)
+            self._size = self._tried = size if not found else len(left)
+
+    def _is_worth_a_try(self) -> bool:
+        """Each try reads all again: so that the whole stays linear, not for every piece."""
+        return self._size < _SMALL or self._size > self._tried * 1.25
+
+    def _text(self) -> str:
+        return b"".join(self._line).decode("utf-8", "replace")
+
+    def _clear(self) -> None:
+        self._line.clear()
+        self._lines.clear()
+        self._size = self._tried = 0
+
+
+def _values_in(text: str) -> tuple[list[Any], str]:
+    """Give the values at the beginning of a text, and what is left of it."""
+    values: list[Any] = []
+    place, end = 0, len(text)
+    while True:
+        while place < end and text[place] in _SEPARATORS:
+            place += 1
+        if place == end:
+            return values, ""
+        try:
+            value, place = _scan(text, place)
+        except (ValueError, RecursionError):
+            return values, text[place:]
+        values.append(value)
