@@ -155,7 +155,7 @@ def _unreadable(what: str) -> StreamProtocolError:
     return StreamProtocolError(
         f"can't read {what} as part of a stream; items may be Chunk, str, bytes (SSE, NDJSON),"
         " dicts in the wire form of a known dialect, or objects of the openai, anthropic,"
-        " google-genai, ollama, mistralai, cohere, litellm and langchain libraries. Others are taught"
+        " google-genai, ollama, mistralai, cohere, litellm and langchain libraries. Teach others"
         " with register_adapter(ThatClass, lambda item: item.text)"
     )
 
