@@ -27,6 +27,7 @@ from llm_kit.streams.deadlines import Deadlines
 from llm_kit.streams.interrupter import StreamInterrupter
 from llm_kit.streams.normalize import normalize
 from llm_kit.streams.processor import StreamProcessor
+from llm_kit.streams.thinking import split_thinking
 from llm_kit.types import (
     ChoiceResult,
     Chunk,
@@ -78,4 +79,5 @@ __all__ = [
     "Usage",
     "normalize",
     "register_adapter",
+    "split_thinking",
 ]

@@ -173,7 +173,7 @@ class ChoiceResult:
         is echoed in the two cases where servers ask for it: ``reasoning_details`` always
         (OpenRouter), ``reasoning_content`` beside tool calls (DeepSeek refuses them without).
         """
-        message = Message(role=self.role or "assistant", content=self.content or None)
+        message = Message(role="assistant", content=self.content or None)
         if self.refusal:
             message["refusal"] = self.refusal
         if self.tool_calls:

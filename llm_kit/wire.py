@@ -15,7 +15,7 @@ from llm_kit.dialects.base import ChunkSink, Dialect, api_error
 from llm_kit.errors import StreamAPIError, StreamProtocolError
 from llm_kit.json_texts import NOT_JSON, JSONTextDecoder, NotJSON, decoded
 from llm_kit.policies import Limits
-from llm_kit.sse import SSEDecoder
+from llm_kit.sse import ServerSentEvent, SSEDecoder
 from llm_kit.types import Chunk
 
 OnMalformed = Literal["raise", "skip"]
@@ -84,25 +84,20 @@ class WireDecoder:
             )
         if not self._began:
             data = self._begin(data)
+        texts = self._texts
+        if texts is not None and not self._saw_event and len(self._head) < _SHOWN:
+            self._head += data
+        split, read = (
+            (self._sse.feed, self._read_event) if texts is None else (texts.feed, self._read_value)
+        )
         failure: StreamAPIError | None = None
-        if self._texts is not None:
-            if not self._saw_event and len(self._head) < _SHOWN:
-                self._head += data
-            for value in self._texts.feed(data):
-                if self.done:
-                    break
-                try:
-                    self._read_value(value, out)
-                except StreamAPIError as error:
-                    failure = failure or error
-        else:
-            for event in self._sse.feed(data):
-                if self.done:
-                    break
-                try:
-                    self._read_event(event.data, event.event, out)
-                except StreamAPIError as error:  # raised when all is read: usage may stand behind
-                    failure = failure or error
+        for each in split(data):
+            if self.done:
+                break
+            try:
+                read(each, out)
+            except StreamAPIError as error:  # raised when all is read: usage may stand behind it
+                failure = failure or error
         if failure is not None:
             raise failure
         if len(self._sse.stray) > self._strays:
@@ -124,7 +119,7 @@ class WireDecoder:
             # fault of its own, the end of the stream will be judged without it.
             whole = event.data.strip() == "[DONE]" or decoded(event.data) is not NOT_JSON
             if whole and not self.done:
-                self._read_event(event.data, event.event, out)
+                self._read_event(event, out)
         if self._sse.stray:
             self._read_strays()
             text = "\n".join(self._sse.stray)
@@ -152,7 +147,8 @@ class WireDecoder:
             )
         return data
 
-    def _read_event(self, text: str, kind: str, out: ChunkSink) -> None:
+    def _read_event(self, event: ServerSentEvent, out: ChunkSink) -> None:
+        text, kind = event.data, event.event
         payload = decoded(text)
         if payload is NOT_JSON:
             self._read_other(text, kind)
@@ -160,10 +156,10 @@ class WireDecoder:
         self._saw_event = True
         if not isinstance(payload, dict):
             self._malformed(f"an event is JSON but no object: {_shown(text)}")
-        elif kind == "error":
-            raise api_error(payload.get("error") or payload, whole=payload)
         else:
-            self.read_object(payload, payload, out)
+            self.read_object(payload, payload, out)  # the dialect may know this error's own form
+            if kind == "error":
+                raise api_error(payload.get("error") or payload, whole=payload)
 
     def _read_value(self, value: Any, out: ChunkSink) -> None:
         """Read one of the JSON texts that the body consists of."""

@@ -5,11 +5,13 @@ import pathlib
 import random
 
 import pytest
+from answers import CALLS, TEXT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_kit import Limits, LLMKitError, StreamProcessor
 from llm_kit._core.accumulator import Accumulator
+from llm_kit.dialects import DIALECTS
 from llm_kit.wire import WireDecoder
 
 
@@ -41,6 +43,7 @@ STREAMS = [
         indent=1,
     ).encode(),
     b'\xef\xbb\xbf{"detail": [{"msg": "m"}]}',
+    *(b"".join(answer) for answers in (TEXT, CALLS) for answer in answers.values()),
 ]
 # Bytes and words that mean something here are put in more often than chance would.
 SPLINTERS = [
@@ -91,15 +94,16 @@ def broken(sources, chance):
                 end = min(body.find(end, start) % (len(body) + 1) for end in (b",", b"}"))
                 body[start:end] = chance.choice(VALUES)
     cuts = sorted(chance.randint(0, len(body)) for _ in range(chance.randint(0, 6)))
-    return bytes(body), cuts, chance.choice(["raise", "skip"]), chance.choice(LIMITS)
+    dialect = chance.choice([None, chance.choice(list(DIALECTS))])  # None: the right one, mostly
+    return dialect, bytes(body), cuts, chance.choice(["raise", "skip"]), chance.choice(LIMITS)
 
 
 # Hypothesis steers this chance, and shrinks what fails.
 BROKEN = st.randoms(use_true_random=False).map(lambda chance: broken(STREAMS, chance))
 
 
-def check(body, cuts, on_malformed, limits):
-    decoder = WireDecoder("openai", limits, on_malformed)
+def check(dialect, body, cuts, on_malformed, limits):
+    decoder = WireDecoder(dialect, limits, on_malformed)
     total, chunks = Accumulator(), []
     try:
         for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True):
@@ -133,12 +137,12 @@ def test_many_broken_bodies(given_body):
 
 
 def recorded(folder):
-    """The bodies of other people's streams: those of this API, and those of any other."""
+    """The bodies of other people's streams, by API: the rare ones shall come as often."""
     folder = pathlib.Path(folder)
-    bodies = ([], [])
+    bodies = {}
     for record in json.loads((folder / "manifest.json").read_text("utf-8"))["records"]:
-        bodies[record["api"] != "openai.chat"].append((folder / record["file"]).read_bytes())
-    return list(filter(None, bodies))
+        bodies.setdefault(record["api"], []).append((folder / record["file"]).read_bytes())
+    return bodies.values()
 
 
 @pytest.mark.timeout(600)

@@ -34,7 +34,7 @@ def test_big_or_private_things_are_not_in_a_repr():
     [
         (ChoiceResult(content="Hi"), {"role": "assistant", "content": "Hi"}),
         (ChoiceResult(), {"role": "assistant", "content": ""}),
-        (ChoiceResult(content="Hi", role="model"), {"role": "model", "content": "Hi"}),
+        (ChoiceResult(content="Hi", role="model"), {"role": "assistant", "content": "Hi"}),
         (
             ChoiceResult(tool_calls=[CALL]),
             {"role": "assistant", "content": None, "tool_calls": [CALL]},

@@ -25,8 +25,8 @@ WHOLE = HELLO + FINISH + DONE
 class Reading:
     """A decoder, and what it has given."""
 
-    def __init__(self, *, on_malformed="raise", **limits):
-        self.decoder = WireDecoder("openai", Limits(**limits), on_malformed)
+    def __init__(self, dialect="openai", on_malformed="raise", **limits):
+        self.decoder = WireDecoder(dialect, Limits(**limits), on_malformed)
         self.chunks = []
 
     def feed(self, *parts):
@@ -308,6 +308,114 @@ def test_text_is_no_stream(body):
     error, _ = error_of(body, kind=StreamProtocolError)
     assert "the answer is no event stream" in str(error)
     assert body.split()[0].decode() in str(error)
+
+
+# Lines of JSON
+
+
+def lines_of(*payloads):
+    return b"".join(json.dumps(payload).encode() + b"\n" for payload in payloads)
+
+
+OLLAMA = (
+    {"message": {"role": "assistant", "content": "Hel"}, "done": False},
+    {"message": {"role": "assistant", "content": "lo"}, "done": True, "done_reason": "stop"},
+)
+ANTHROPIC = (
+    {"type": "message_start", "message": {"role": "assistant", "content": []}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
+    {"type": "message_stop"},
+)
+GEMINI = (
+    {"candidates": [{"content": {"parts": [{"text": "Hel"}], "role": "model"}}]},
+    {"candidates": [{"content": {"parts": [{"text": "lo"}]}, "finishReason": "STOP"}]},
+)
+
+
+def events_of(*payloads):
+    return b"".join(b"data: " + line + b"\n\n" for line in lines_of(*payloads).splitlines())
+
+
+@pytest.mark.parametrize("dialect", ["ollama", None])
+@pytest.mark.parametrize("cut", ["whole", "singles"])
+def test_lines_of_json_are_a_stream(dialect, cut):
+    body = lines_of(*OLLAMA)
+    reading = Reading(dialect).end(*([body] if cut == "whole" else singles(body)))
+    assert (reading.text, reading.finish, reading.quirks) == ("Hello", ["stop"], set())
+    assert reading.decoder.done
+
+
+def test_what_is_done_is_not_read_on():
+    reading = Reading("ollama").feed(lines_of(*OLLAMA, *OLLAMA))
+    assert reading.text == "Hello"
+    assert reading.feed(lines_of(*OLLAMA)).end().text == "Hello"
+    assert Reading("anthropic").feed(events_of(*ANTHROPIC, *ANTHROPIC)).text == "Hello"
+
+
+def test_a_broken_line_is_named_or_left_out():
+    body = lines_of(OLLAMA[0]) + b"{broken\n" + lines_of(OLLAMA[1])
+    with pytest.raises(StreamProtocolError, match=r"a line is no JSON object: .*broken"):
+        Reading("ollama").feed(body)
+    reading = Reading("ollama", "skip").end(body)
+    assert (reading.text, reading.quirks) == ("Hello", {"malformed_event_skipped"})
+
+
+def test_a_line_that_was_cut_is_no_fault_of_its_own():
+    assert Reading("ollama").end(lines_of(*OLLAMA)[:-20]).text == "Hel"
+
+
+def test_an_error_in_a_line():
+    reading = Reading("ollama").feed(lines_of(OLLAMA[0]))
+    with pytest.raises(StreamAPIError, match="out of memory"):
+        reading.feed(lines_of({"error": "out of memory"}, OLLAMA[1]))
+    assert reading.text == "Hello"  # all of it was read
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("cut", ["whole", "singles"])
+def test_an_array_is_a_stream(indent, cut):
+    body = json.dumps(GEMINI, indent=indent).encode()
+    reading = Reading("gemini").end(*([body] if cut == "whole" else singles(body)))
+    assert (reading.text, reading.finish) == ("Hello", ["stop"])
+
+
+# Which dialect it is
+
+
+@pytest.mark.parametrize(
+    "payloads", [OLLAMA, ANTHROPIC, GEMINI], ids=["ollama", "anthropic", "gemini"]
+)
+@pytest.mark.parametrize("framed", [events_of, lines_of])
+def test_the_form_is_told_by_the_first_object(payloads, framed):
+    reading = Reading(None).end(framed(*payloads))
+    assert (reading.text, reading.finish) == ("Hello", ["stop"])
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "spoken"),
+    [
+        ("openai", events_of(*ANTHROPIC), "anthropic"),
+        ("openai", events_of(*GEMINI), "gemini"),
+        ("openai", lines_of(*OLLAMA), "ollama"),
+        ("openai", events_of({"choices": [{"text": "x"}]}), "completions"),
+        ("anthropic", HELLO, "openai"),
+        ("gemini", b"event: ping\ndata: {}\n\n" + HELLO, "openai"),
+        ("responses", HELLO, "openai"),
+        ("ollama", HELLO, "openai"),
+    ],
+)
+@pytest.mark.parametrize("on_malformed", ["raise", "skip"])
+def test_a_stream_in_another_dialect_is_told_by_name(dialect, body, spoken, on_malformed):
+    words = rf"is in the '{spoken}' dialect, and is read in '{dialect}': .* dialect='{spoken}'"
+    with pytest.raises(StreamProtocolError, match=words):
+        Reading(dialect, on_malformed).end(body)
+
+
+def test_what_nobody_knows_is_no_mismatch():
+    reading = Reading("openai").end(events_of({"type": "warming_up"}) + HELLO + FINISH)
+    assert reading.text == "Hello"
 
 
 # Limits

@@ -21,7 +21,7 @@ from llm_kit.types import (
 
 # After these endings the last call may be cut in the middle of its arguments, even if they
 # happen to parse.
-_CUTTING_REASONS = frozenset({"length", "content_filter"}) | FAILED_REASONS
+_CUTTING_REASONS = FAILED_REASONS | {"length", "content_filter", "incomplete", "cancelled"}
 
 
 class _Choice:
@@ -69,6 +69,10 @@ class _Choice:
     @property
     def calls_are_finished(self) -> bool:
         return self.finish_reason is not None and self.finish_reason not in _CUTTING_REASONS
+
+    @property
+    def quirks(self) -> set[str]:
+        return self.tools.quirks(finished=self.finish_reason is not None)
 
     def fields(self) -> dict[str, Any]:
         calls, finished = self.tools.as_list(), self.calls_are_finished
@@ -205,7 +209,7 @@ class Accumulator:
     @property
     def any_tool_call(self) -> bool:
         """Whether any tool call has begun."""
-        return any(choice.tools.as_list() for choice in list(self._choices.values()))
+        return any(choice.tools for choice in list(self._choices.values()))
 
     @property
     def all_finished(self) -> bool:
@@ -284,7 +288,9 @@ class Accumulator:
                 )
             ),
             attempts=origin.attempts,
-            quirks=tuple(sorted(origin.quirks)),
+            quirks=tuple(
+                sorted(origin.quirks.union(*(each.quirks for each in list(self._choices.values()))))
+            ),
         )
 
 

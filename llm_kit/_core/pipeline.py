@@ -33,6 +33,14 @@ class Stage(Protocol):
         ...
 
 
+class Change(Stage):
+    """
+    Base of the stages whose changes are the stream's own: they stand before its accumulator.
+
+    Each gives one chunk for one, and so keeps the accumulator from having what the loop has not.
+    """
+
+
 class Pipeline:
     """
     Chunks wait here for the loop, and pass the stages when the loop takes them.
@@ -43,21 +51,23 @@ class Pipeline:
 
     def __init__(self, accumulator: Accumulator) -> None:
         self.accumulator = accumulator
-        """The first stage: what the source gave."""
+        """The stage that adds up what the stream gives; only a `Change` stands before it."""
         self.arrived: deque[Chunk] = deque()
         """Decoded, not yet through the stages."""
         self.callbacks: list[Awaitable[object]] = []
         """What callbacks of stages gave to be awaited before the chunk goes on."""
         self.now = accumulator.since
         self._passed: deque[Chunk] = deque()
-        self._stages: list[Stage] = []
+        self._stages: list[Stage] = [accumulator]
         # Each stage's `feed`, and where the stages behind it begin: looked up once, not per chunk.
-        self._feeds: list[tuple[int, _Feed]] = [(0, accumulator.feed)]
+        self._feeds: list[tuple[int, _Feed]] = [(1, accumulator.feed)]
 
     def append(self, stage: Stage) -> None:
-        """Add a last stage; it sees what comes from now on."""
-        self._stages.append(stage)
-        self._feeds.append((len(self._stages), stage.feed))
+        """Add a last stage, or the last `Change`; it sees what comes from now on."""
+        changes = isinstance(stage, Change)
+        place = self._stages.index(self.accumulator) if changes else len(self._stages)
+        self._stages.insert(place, stage)
+        self._feeds = [(behind, each.feed) for behind, each in enumerate(self._stages, 1)]
 
     def pop(self) -> Chunk | None:
         """Give the next chunk for the loop, None if there is none yet."""
@@ -85,16 +95,21 @@ class Pipeline:
         self._passed.extend(chunks)
 
     def flush(self, status: Status) -> None:
-        """End every stage; chunks that the loop has not taken are dropped."""
+        """
+        End every stage; chunks that the loop has not taken are dropped.
+
+        What a stage had held back is not: it came in chunks that the loop took.
+        """
         self.arrived.clear()
         self._passed.clear()
-        self.accumulator.flush(status)
         failures: list[Exception] = []
         for behind, stage in enumerate(self._stages, 1):
             try:
-                held = stage.flush(self.accumulator.status)
+                held = stage.flush(status)
                 if held:
                     self._pass_on(held, behind)
+                if stage is self.accumulator:
+                    status = self.accumulator.status  # it may know better
             except Exception as failure:  # noqa: BLE001  raised below, when all were told
                 failures.append(failure)
         if failures:

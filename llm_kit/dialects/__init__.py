@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from llm_kit.dialects.anthropic import AnthropicDialect
 from llm_kit.dialects.base import ChatDialect, Dialect
+from llm_kit.dialects.cohere import CohereDialect
+from llm_kit.dialects.completions import CompletionsDialect
+from llm_kit.dialects.gemini import GeminiDialect
+from llm_kit.dialects.ollama import OllamaDialect
 from llm_kit.dialects.openai import OpenAIDialect
+from llm_kit.dialects.responses import ResponsesDialect
 
 ChatDialectName = Literal["openai", "responses", "anthropic", "gemini", "ollama"]
 DialectName = Literal[ChatDialectName, "completions", "cohere"]
 
 DIALECTS: dict[str, type[Dialect]] = {
-    dialect.name: dialect for dialect in (OpenAIDialect,)
-}  # fmt: skip
+    dialect.name: dialect
+    for dialect in (
+        OpenAIDialect,
+        ResponsesDialect,
+        AnthropicDialect,
+        GeminiDialect,
+        OllamaDialect,
+        CompletionsDialect,
+        CohereDialect,
+    )
+}
 
 
 def find_dialect(dialect: str | type[Dialect]) -> type[Dialect]:

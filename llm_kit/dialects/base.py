@@ -20,20 +20,33 @@ FINISH_REASONS = {
     "eos_token": "stop",
     "STOP": "stop",
     "COMPLETE": "stop",
+    "STOP_SEQUENCE": "stop",
     "max_tokens": "length",
+    "max_output_tokens": "length",
     "MAX_TOKENS": "length",
     "model_length": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "TOOL_CALL": "tool_calls",
     "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
     "guardrail_intervened": "content_filter",
     "sensitive": "content_filter",
     "refusal": "content_filter",
 }
 
-# Endings by which a server says that it failed (OpenRouter, Mistral; Cohere; Z.ai; DeepSeek).
-FAILED_REASONS = frozenset({"error", "ERROR", "network_error", "insufficient_system_resource"})
+# Endings by which a server says that it failed (OpenRouter, Mistral; Cohere; Z.ai; DeepSeek;
+# OpenAI's Responses).
+FAILED_REASONS = frozenset(
+    {"error", "ERROR", "network_error", "insufficient_system_resource", "failed"}
+)
 
 
 class ChunkSink(Protocol):
@@ -176,7 +189,7 @@ def api_error(error: Any, *, whole: Mapping[str, Any] | None = None) -> StreamAP
     return StreamAPIError(
         str(message),
         code=code if isinstance(code, str | int) else None,
-        type=kind if isinstance(kind, str) else None,
+        type=kind if isinstance(kind, str) and kind != "error" else None,  # what the event is
     )
 
 

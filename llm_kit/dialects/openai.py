@@ -90,6 +90,7 @@ class OpenAIDialect(ChatDialect):
         self.done = False
         self._quirks = quirks
         self._began = False
+        self._sources: dict[str, list[Any]] = {}
 
     @staticmethod
     def recognises(payload: Mapping[str, Any]) -> bool:
@@ -121,7 +122,10 @@ class OpenAIDialect(ChatDialect):
                     self._quirks.add("answer_not_streamed")
                 if usage is None:
                     usage = choice.get("usage")  # Moonshot's home of it
-                out.append(_chunk(payload, position, choice, delta, usage, raw))
+                chunk = _chunk(payload, position, choice, delta, usage, raw)
+                if "citations" in payload or "search_results" in payload:
+                    self._read_sources(payload, chunk)
+                out.append(chunk)
                 usage = None
                 if choice.get("error"):
                     failure = api_error(choice["error"])
@@ -130,6 +134,18 @@ class OpenAIDialect(ChatDialect):
             out.append(_chunk(payload, 0, _NOTHING, None, usage, raw))
         if failure is not None or "error" in payload or "choices" not in payload:
             _raise_reported(payload, failure)
+
+    def _read_sources(self, payload: Mapping[str, Any], chunk: Chunk) -> None:
+        """Take what an answer rests on; Perplexity repeats all of it with every chunk."""
+        for name in ("citations", "search_results"):
+            given = payload.get(name)
+            known = self._sources.setdefault(name, [])
+            if given == known or not isinstance(given, list):
+                continue
+            new = [source for source in given if source not in known]
+            if new:
+                known += new
+                chunk.extra = {**(chunk.extra or {}), name: new}
 
 
 def _raise_reported(payload: Mapping[str, Any], failure: StreamAPIError | None) -> None:
@@ -214,9 +230,11 @@ def _read_rest_of_delta(delta: Mapping[str, Any], chunk: Chunk) -> None:
     if calls:
         chunk.tool_calls = _tool_calls(calls)
     elif delta.get("function_call"):  # deprecated by OpenAI in favour of tool_calls
-        chunk.tool_calls = (_function_call(None, {"function": delta["function_call"]}),)
+        chunk.tool_calls = (_function_call(0, {"function": delta["function_call"]}),)
     if not delta.keys() <= _KNOWN_IN_DELTA:
-        chunk.extra = _unknown(delta, _KNOWN_IN_DELTA)
+        unknown = _unknown(delta, _KNOWN_IN_DELTA)
+        if unknown:
+            chunk.extra = {**(chunk.extra or {}), **unknown}
 
 
 def _text(where: str, value: Any) -> str:
@@ -246,6 +264,10 @@ def _read_content_parts(content: Any, chunk: Chunk) -> None:
                 chunk.delta += part["text"]
             elif "thinking" in part:
                 chunk.reasoning += _thinking(part["thinking"])
+            else:  # Mistral's references, images
+                chunk.extra = {
+                    "content_parts": [*(chunk.extra or {}).get("content_parts", ()), part]
+                }
         else:
             raise wrong_type("content[]", part, "an object")
 

@@ -86,7 +86,9 @@ def _part(part: Mapping[str, Any], at: str) -> Part:
     if kind == "file" and isinstance(inner, Mapping):
         name = inner.get("filename") or inner.get("file_id")
         data = inner.get("file_data")
-        return _by_url("file", data, name) if isinstance(data, str) else Media("file", name=name)
+        if isinstance(data, str) and data.startswith(("data:", "https:", "http:")):
+            return _by_url("file", data, name)
+        return Media("file", data=data, name=name)
     return part
 
 

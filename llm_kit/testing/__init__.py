@@ -9,6 +9,7 @@ A real, scripted server to test streaming code against.
     'data: [DONE]'
 """
 
+from llm_kit.testing.contract import check_dialect
 from llm_kit.testing.received import Received
 from llm_kit.testing.script import Reply
 from llm_kit.testing.server import FakeServer
@@ -24,4 +25,5 @@ __all__ = [
     "Reset",
     "Stall",
     "Step",
+    "check_dialect",
 ]

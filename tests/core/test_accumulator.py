@@ -390,3 +390,27 @@ def test_what_is_not_the_answers_stays():
 def test_any_tool_call():
     assert not fed(Chunk("a"), Chunk("b", index=1)).any_tool_call
     assert fed(Chunk("a"), Chunk(tool_calls=call(), index=1)).any_tool_call
+
+
+def test_the_oddities_of_every_choices_tool_calls_are_named():
+    total = fed(
+        Chunk(tool_calls=call(name="")),
+        Chunk(tool_calls=call(ident="b") + call(ident="c"), index=1),
+        Chunk(index=1, finish_reason="tool_calls"),
+    )
+    total.quirks.add("other")
+    assert total.result().quirks == ("other", "tool_index_reused")
+    total.feed(Chunk(finish_reason="length"), 9.0)
+    assert total.result(1).quirks == ("other", "tool_index_reused", "tool_name_missing")
+
+
+def test_the_oddities_of_a_stage_are_its_streams_and_its_own():
+    stage, stream = fed(Chunk(tool_calls=call() + call(ident="b"))), Accumulator()
+    stage.origin, stage.quirks, stream.quirks = stream, {"nobody's"}, {"the stream's"}
+    assert stage.result().quirks == ("the stream's", "tool_index_reused")
+    assert stream.result().quirks == ("the stream's",)
+
+
+def test_a_new_beginning_has_no_part_in_the_oddities_of_the_old_calls():
+    total = fed(Chunk(tool_calls=call() + call(ident="b")), Chunk("x", restarted=True))
+    assert total.result().quirks == ()

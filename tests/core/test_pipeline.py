@@ -4,7 +4,7 @@ import pytest
 
 from llm_kit import Chunk
 from llm_kit._core.accumulator import Accumulator
-from llm_kit._core.pipeline import Pipeline
+from llm_kit._core.pipeline import Change, Pipeline
 
 
 class Seen:
@@ -45,6 +45,18 @@ class Twice(Seen):
     def feed(self, chunk, now):
         super().feed(chunk, now)
         return [chunk, chunk]
+
+
+class Upper(Seen, Change):
+    """Changes what the stream gives, and holds an x back until the end."""
+
+    def feed(self, chunk, now):
+        super().feed(chunk, now)
+        return None if chunk.delta.isupper() else [Chunk(chunk.delta.rstrip("x").upper())]
+
+    def flush(self, status):
+        super().flush(status)
+        return [Chunk("x")] if "x" in self.texts else None
 
 
 class Failing(Seen):
@@ -144,3 +156,44 @@ def test_a_stage_that_fails_at_the_end_keeps_no_other_from_it():
     with pytest.raises(OSError, match="first"):
         pipeline.flush("error")
     assert last.ends == ["error"]
+
+
+def test_a_change_stands_before_the_accumulator_and_all_other_stages():
+    first, second, behind = Upper(), Upper(), Seen()
+    pipeline = piped(behind, first, second)
+    assert taken(pipeline) == ["A", "B", "C"]
+    assert pipeline.accumulator.content() == "ABC"
+    assert (first.texts, second.texts, behind.texts) == (list("abc"), list("ABC"), list("ABC"))
+
+
+def test_a_change_that_comes_late_changes_the_rest():
+    pipeline = piped()
+    pipeline.pop()
+    pipeline.append(Upper())
+    assert taken(pipeline) == ["B", "C"]
+    assert pipeline.accumulator.content() == "aBC"
+
+
+@pytest.mark.parametrize("status", ["complete", "interrupted", "truncated", "timeout", "error"])
+def test_what_a_change_held_back_is_added_up_before_the_end_is_told(status):
+    class Told(Seen):
+        def flush(self, status):
+            super().flush(status)
+            self.content = pipeline.accumulator.content()
+
+    behind = Told()
+    pipeline = piped(Upper(), behind, arrived="ax")
+    taken(pipeline)
+    pipeline.arrived.append(Chunk("never taken"))
+    pipeline.flush(status)
+    assert taken(pipeline) == ["x"]
+    assert (behind.content, behind.ends, pipeline.accumulator.status) == ("Ax", [status], status)
+
+
+def test_stages_behind_the_accumulator_hear_what_it_makes_of_the_end():
+    change, behind = Upper(), Seen()
+    pipeline = piped(change, behind, arrived="")
+    pipeline.arrived.append(Chunk("A", finish_reason="stop"))
+    pipeline.pop()
+    pipeline.flush("interrupted")
+    assert (change.ends, behind.ends) == (["interrupted"], ["complete"])

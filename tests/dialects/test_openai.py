@@ -288,7 +288,7 @@ def test_no_calls(calls):
 
 def test_the_deprecated_function_call():
     delta = {"function_call": {"name": "f", "arguments": "{}"}}
-    assert chunk_of(delta).tool_calls == (ToolCallDelta(None, None, "f", "{}"),)
+    assert chunk_of(delta).tool_calls == (ToolCallDelta(0, None, "f", "{}"),)
 
 
 # Usage
@@ -412,6 +412,61 @@ def test_what_stands_beside_an_error_is_not_lost(where):
 )
 def test_no_errors(payload):
     assert all(chunk.delta == "" for chunk in read(payload))
+
+
+# What an answer rests on
+
+
+def cited(*sources, name="citations", text="x"):
+    return {"choices": [{"delta": {"content": text}}], name: list(sources)}
+
+
+def test_citations_that_are_repeated_with_every_chunk_are_given_once():
+    one, two = "https://a", "https://b"
+    chunks = read(cited(one), cited(one), cited(one, two), cited(one, two), cited(two))
+    assert [chunk.extra for chunk in chunks] == [
+        {"citations": [one]},
+        None,
+        {"citations": [two]},
+        None,
+        None,
+    ]
+
+
+def test_sources_stand_beside_what_else_is_unknown():
+    (chunk,) = read({"choices": [{"delta": {"images": [1]}}], "search_results": [{"url": "u"}]})
+    assert chunk.extra == {"images": [1], "search_results": [{"url": "u"}]}
+    assert read(cited(name="citations"), cited("x", name="search_results") | {"citations": "x"})
+
+
+def test_parts_of_a_content_without_text_are_kept():
+    parts = [{"type": "text", "text": "a"}, {"type": "reference", "reference_ids": [1]}]
+    chunk = chunk_of({"content": [*parts, parts[1]], "images": [1]})
+    assert (chunk.delta, chunk.extra) == (
+        "a",
+        {"content_parts": [parts[1], parts[1]], "images": [1]},
+    )
+
+
+# Being recognised
+
+
+@pytest.mark.parametrize(
+    ("payload", "recognised"),
+    [
+        ({"choices": [{"delta": {}}]}, True),
+        ({"choices": [{"message": {}}]}, True),
+        ({"object": "chat.completion.chunk", "choices": []}, True),
+        ({"choices": [{"text": "x"}]}, False),
+        ({"choices": []}, False),
+        ({"choices": ["x"]}, False),
+        ({"choices": "x", "object": 1}, False),
+        ({"error": "x"}, False),
+        ({}, False),
+    ],
+)
+def test_what_can_only_be_of_this_form(payload, recognised):
+    assert OpenAIDialect.recognises(payload) is recognised
 
 
 # Types that can't be

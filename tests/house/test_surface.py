@@ -17,7 +17,7 @@ PUBLIC = [
     "StreamAPIError", "StreamCollector", "StreamError", "StreamInterrupted", "StreamInterrupter",
     "StreamProcessor", "StreamProtocolError", "StreamResult", "StreamTimeoutError",
     "StreamTruncatedError", "Timing", "ToolCall", "ToolCallDelta", "Usage", "normalize",
-    "register_adapter",
+    "register_adapter", "split_thinking",
 ]  # fmt: skip
 
 

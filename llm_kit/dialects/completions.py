@@ -1,0 +1,90 @@
+"""
+OpenAI's legacy text completions, and the servers that still offer them (vLLM, llama.cpp, TGI).
+
+Source of the format: OpenAI's API reference, "The completion object", whose stream is made of
+the same objects (https://platform.openai.com/docs/api-reference/completions/object). Read only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from llm_kit.dialects.base import ChunkSink, Dialect, wrong_type
+from llm_kit.dialects.openai import _finish_reason, _raise_reported, _usage
+from llm_kit.types import Chunk
+
+_CHAT = frozenset({"delta", "message"})
+_NOTHING: dict[str, Any] = {}
+
+
+class CompletionsDialect(Dialect):
+    """Reads one stream of text completions: no role, no tools, only text."""
+
+    name: ClassVar[str] = "completions"
+
+    def __init__(self, quirks: set[str]) -> None:
+        self.done = False
+        self._quirks = quirks
+
+    @staticmethod
+    def recognises(payload: Mapping[str, Any]) -> bool:
+        """Tell whether an object can only be of this form."""
+        choices = payload.get("choices")
+        if isinstance(choices, list) and choices:
+            first = choices[0]
+            # Together's chat chunks have a `text` beside their `delta`.
+            return isinstance(first, Mapping) and "text" in first and not _CHAT & first.keys()
+        return payload.get("object") == "text_completion"
+
+    def read(self, payload: Mapping[str, Any], out: ChunkSink, raw: Any) -> None:
+        """Turn one wire object into chunks; see `Dialect.read`."""
+        choices = payload.get("choices")
+        usage = payload.get("usage")
+        if choices:
+            if not isinstance(choices, list):
+                raise wrong_type("choices", choices, "a list")
+            for position, choice in enumerate(choices):
+                if type(choice) is not dict and not isinstance(choice, Mapping):
+                    raise wrong_type(f"choices[{position}]", choice, "an object")
+                chunk = _chunk(payload, position, choice, usage, raw)
+                if (
+                    chunk.delta
+                    or chunk.finish_reason is not None
+                    or chunk.logprobs is not None
+                    or chunk.usage is not None
+                ):
+                    out.append(chunk)
+                    usage = None
+        elif usage is not None:
+            out.append(_chunk(payload, 0, _NOTHING, usage, raw))
+        if "choices" not in payload or "error" in payload:
+            _raise_reported(payload, None)
+
+
+def _chunk(
+    payload: Mapping[str, Any], position: int, choice: Mapping[str, Any], usage: Any, raw: Any
+) -> Chunk:
+    get = payload.get
+    ident, model, created = get("id"), get("model"), get("created")
+    fingerprint = get("system_fingerprint")
+    index, text, finish = choice.get("index"), choice.get("text"), choice.get("finish_reason")
+    if text is not None and type(text) is not str:
+        raise wrong_type(f"choices[{position}].text", text, "a string")
+    return Chunk(
+        text or "",
+        index if type(index) is int else position,
+        None,
+        "",
+        "",
+        (),
+        _finish_reason(finish) if finish else None,
+        None if usage is None else _usage(usage),
+        choice.get("logprobs"),
+        None,
+        ident if type(ident) is str and ident else None,
+        model if type(model) is str and model else None,
+        created if type(created) is int else None,
+        fingerprint if type(fingerprint) is str else None,
+        raw,
+    )
