@@ -117,8 +117,8 @@ class WireDecoder:
         for event in self._sse.flush():
             # Without its blank line an event counts only if it is whole: a cut one is no
             # fault of its own, the end of the stream will be judged without it.
-            whole = event.data.strip() == "[DONE]" or decoded(event.data) is not NOT_JSON
-            if whole and not self.done:
+            event.data = _whole_part(event.data)
+            if event.data and not self.done:
                 self._read_event(event, out)
         if self._sse.stray:
             self._read_strays()
@@ -151,7 +151,7 @@ class WireDecoder:
         text, kind = event.data, event.event
         payload = decoded(text)
         if payload is NOT_JSON:
-            self._read_other(text, kind)
+            self._read_other(text, kind, out)
             return
         self._saw_event = True
         if not isinstance(payload, dict):
@@ -211,11 +211,17 @@ class WireDecoder:
             )
         self.settled = True
 
-    def _read_other(self, text: str, kind: str) -> None:
+    def _read_other(self, text: str, kind: str, out: ChunkSink) -> None:
         """Read an event that is not JSON: the end marker, a keep-alive, words, or garbage."""
         text = text.strip()
+        lines = text.split("\n")
         if text == "[DONE]":
             self.done = self._saw_event = True
+        elif len(lines) > 1 and all(map(_is_whole, lines)):
+            self.quirks.add("events_without_blank_line")
+            for line in lines:
+                if not self.done:
+                    self._read_event(ServerSentEvent(line, kind), out)
         elif not text or text.startswith(":"):
             self.quirks.add("keepalive_as_data")
         elif kind == "error" or text.startswith('{"error"'):
@@ -253,6 +259,20 @@ def _raise_unframed_error(text: str) -> None:
         error = payload.get("error") or payload.get("detail")
         if error or body != text.strip():
             raise api_error(error or payload, whole=payload)
+
+
+def _is_whole(text: str) -> bool:
+    return text.strip() == "[DONE]" or decoded(text) is not NOT_JSON
+
+
+def _whole_part(text: str) -> str:
+    """Give of a text all that is JSON: the whole, or its lines but for a last one that was cut."""
+    if _is_whole(text):
+        return text
+    lines = text.split("\n")
+    if not _is_whole(lines[-1]):
+        lines.pop()
+    return "\n".join(lines) if all(map(_is_whole, lines)) else ""
 
 
 def _shown(text: str) -> str:

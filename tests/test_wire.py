@@ -244,6 +244,29 @@ def test_words_between_events_do_no_harm():
     assert reading.quirks == {"text_outside_events"}
 
 
+NO_BLANK = HELLO.replace(b"\n\n", b"\n") + event({"content": "!"}).replace(b"\n\n", b"\n")
+
+
+@pytest.mark.parametrize("end", [b"\n", b"", DONE.rstrip(), b"data: {cut"])
+def test_events_without_blank_lines_between_are_read(end):
+    reading = Reading().end(NO_BLANK + FINISH.rstrip() + b"\n" + end)
+    assert (reading.text, reading.finish) == ("Hello!", ["stop"])
+    assert reading.quirks == {"events_without_blank_line"}
+    assert Reading().end(NO_BLANK + b'data: {"choi').text == "Hello!"
+
+
+def test_an_event_may_have_several_lines():
+    lines = json.dumps(json.loads(HELLO[6:]), indent=1).splitlines()
+    body = b"".join(b"data: " + line.encode() + b"\n" for line in lines)
+    for end in (b"", b"\n"):
+        assert (Reading().end(body + end).text, Reading().end(body).quirks) == ("Hello", set())
+    assert Reading().end(body[:-10]).text == ""
+
+
+def test_nothing_is_read_behind_an_end_marker_without_blank_lines():
+    assert Reading().end(NO_BLANK + DONE[:-1] + HELLO).text == "Hello!"
+
+
 # Bodies that are no stream
 
 

@@ -95,7 +95,7 @@ def test_an_error_of_the_source_comes_out_as_it_is(colour):
 
 
 @pytest.mark.parametrize(
-    "item", [{"content": "x"}, {"type": "message_start", "message": {}}], ids=["dict", "anthropic"]
+    "item", [{"content": "x"}, {"type": "warming_up", "step": {}}], ids=["dict", "event"]
 )
 def test_a_dict_of_another_kind_is_not_passed_over(colour, item):
     error, _ = colour.fail(normalize(colour.source(["a", item])), StreamProtocolError)
