@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from time import monotonic
-from typing import Any, TextIO
+from typing import Any, TextIO, get_args
 
 import attrs
 
 from llm_kit import Chunk, LLMClient, LLMKitError, Message, StreamInterrupter, StreamResult
 from llm_kit import __version__ as version
+from llm_kit.dialects import ChatDialectName
 from llm_kit.settings import environment
 from llm_kit.testing import FakeServer
 
@@ -81,6 +82,9 @@ def _parser() -> ArgumentParser:
     add("--base-url", metavar="URL", help="where the API is, usually ending in /v1")
     add("--api-key", metavar="KEY", help="better in the environment: others can see arguments")
     add("--model", metavar="NAME", help="which model shall answer")
+    dialects = get_args(ChatDialectName)
+    speaks = f"how the server speaks: {', '.join(dialects)}"
+    add("--dialect", metavar="NAME", choices=dialects, default="openai", help=speaks)
     add("--system", metavar="TEXT", help="the system message: how the model shall behave")
     add("--max-tokens", metavar="N", type=int, help="how long the answer may be, in tokens")
     add("-p", metavar="NAME=VALUE", type=_param, action="append", help="any parameter, as JSON")
@@ -108,10 +112,17 @@ def _chat(options: Namespace) -> int:
     url = options.base_url or environment("BASE_URL")
     with ExitStack() as stack:
         if not url:
+            if options.dialect != "openai":
+                raise ValueError(
+                    f"--dialect {options.dialect} needs a server of that kind: give --base-url;"
+                    " the built-in test server speaks openai only"
+                )
             url = stack.enter_context(FakeServer()).base_url
             _say("""no server is configured, so a built-in test server answers;
                 set LLM_KIT_BASE_URL (and LLM_KIT_API_KEY, LLM_KIT_MODEL) to ask a real one""")
-        client = stack.enter_context(LLMClient(url, options.api_key, options.model))
+        client = stack.enter_context(
+            LLMClient(url, options.api_key, options.model, dialect=options.dialect)
+        )
         system = [Message(role="system", content=options.system)] if options.system else []
         ask = partial(_ask, client, options, system)
         return _talk(ask) if prompt is None else ask(prompt)
@@ -160,7 +171,8 @@ def _ask(client: LLMClient, options: Namespace, chat: list[Message], prompt: str
     """Ask, show the answer as it comes, add both to the chat; gives the exit code."""
     question = Message(role="user", content=prompt)
     interrupter = StreamInterrupter()
-    params: dict[str, Any] = {"max_tokens": options.max_tokens, **dict(options.p or ())}
+    limit = {} if options.max_tokens is None else {"max_tokens": options.max_tokens}
+    params: dict[str, Any] = {**limit, **dict(options.p or ())}
     stream = interrupter.wrap(client.chat_stream([*chat, question], **params))
     start, screen, failure = monotonic(), _Screen(options), None
     try:

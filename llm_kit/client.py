@@ -137,7 +137,8 @@ class LLMClient(Settings):
             on_malformed: "skip" leaves broken events out (see ``result.quirks``) where
                 "raise" ends the stream.
             extra_headers: sent with this request.
-            **params: go into the JSON body untouched (``temperature``, ``max_tokens``, ...).
+            **params: go into the JSON body untouched (``temperature``, ``max_tokens``, ...). In
+                another dialect the everyday ones of OpenAI's are put where its API has them.
 
         Raises:
             TypeError, ValueError: the arguments make no request. What the server or the

@@ -14,10 +14,13 @@ import subprocess
 import sys
 import threading
 import time
+from typing import get_args
 
 import pytest
+from answers import TEXT
 
 from llm_kit import __version__, cli
+from llm_kit.dialects import ChatDialectName
 from llm_kit.testing import FakeServer, Reply
 
 LIMIT = 10.0
@@ -138,6 +141,15 @@ def test_the_options_are_what_the_server_is_asked(run):
         "stop": ["a"],
         "user": "me=you",
     }
+
+
+@pytest.mark.parametrize("dialect", get_args(ChatDialectName))
+def test_a_server_is_asked_in_the_dialect_that_it_speaks(run, dialect):
+    with FakeServer(Reply(TEXT[dialect])) as server:
+        assert run("Hi", "--dialect", dialect, "--model", "m", server=server) == (0, "Hello\n", "")
+        (request,) = server.requests
+    assert "Hi" in request.body.decode()
+    assert b"null" not in request.body  # what was not given is not sent
 
 
 @pytest.mark.parametrize(
@@ -278,6 +290,7 @@ def test_an_error_says_why_it_is_final_and_names_no_attributes(run):
         (("Hi", "-p", "top_p=NaN"), b"", "can't be written as JSON"),
         (("Hi\udcff",), b"", "not valid Unicode"),
         (("Hi", "--api-key", "kéy"), b"", "the api_key has a character"),
+        (("Hi", "--dialect", "ollama"), b"", "the built-in test server speaks openai only"),
     ],
 )
 def test_what_makes_no_sense_is_said_in_one_line(run, args, stdin, said):
@@ -289,7 +302,14 @@ def test_what_makes_no_sense_is_said_in_one_line(run, args, stdin, said):
 
 @pytest.mark.parametrize(
     "args",
-    [[], ["chat", "-p", "x"], ["chat", "-p", "=1"], ["chat", "--json", "--raw"], ["chat", "--st"]],
+    [
+        [],
+        ["chat", "-p", "x"],
+        ["chat", "-p", "=1"],
+        ["chat", "--json", "--raw"],
+        ["chat", "--st"],
+        ["chat", "--dialect", "cohere"],  # can be read, but not asked in
+    ],
 )
 def test_wrong_usage_is_argparses(args, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -75,21 +75,24 @@ class Background:
             raise error
         return result
 
-    def end(self, cleanup: Callable[[], None] | None = None) -> None:
+    def end(self, cleanup: Callable[[], None] | None = None) -> threading.Thread | None:
         """
         End the thread, and let it clean up as its last act: what it reads, it closes.
 
-        Returns when that is done, or at once if a call is still under way, after which it
-        will be done.
+        Returns:
+            None, when that is done; or at once the thread, if a call is still under way in it,
+            after which it will be done.
         """
         thread, self._thread = self._thread, None
         if thread is None:
             if cleanup is not None:
                 cleanup()
-            return
+            return None
         self._calls.put((cleanup or _nothing, True))
-        if not self._calling:
-            thread.join()
+        if self._calling:
+            return thread
+        thread.join()
+        return None
 
 
 def _nothing() -> None:

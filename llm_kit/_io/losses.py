@@ -6,14 +6,14 @@ By name, because httpx and httpx2 share no class, and the SDKs' errors are their
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from llm_kit._core.status import status_error
 from llm_kit.dialects.base import api_error
 from llm_kit.errors import (
     APIConnectionError,
-    APIStatusError,
-    StreamAPIError,
     StreamProtocolError,
     StreamTimeoutError,
     StreamTruncatedError,
@@ -34,45 +34,72 @@ def translate(error: Exception, *, opened: bool) -> Exception:
         at all; ``error`` itself if it is not about the network, such as one that a user's own
         generator raised.
     """
-    names = {cls.__name__ for cls in type(error).__mro__}
-    ours: Exception | None = None
-    if names & {"TimeoutException", "APITimeoutError"}:
-        ours = _timeout(error, names, opened)
-    elif "LocalProtocolError" in names and "header" in str(error).lower():
-        # The caller's mistake, and not the state of a connection. Its message quotes the
-        # header: that may be the key.
-        ours = ValueError(
-            "a header of the request can't be sent;"
-            " check headers and api_key for line breaks and characters beyond ASCII"
-        )
-        ours.__suppress_context__ = True
-        return ours
-    elif "DecodingError" in names:
-        ours = StreamProtocolError(
-            f"the body is not encoded as its content-encoding says: {error}; ask the server's"
-            " operator, or send the request with accept-encoding: identity"
-        )
-    elif names & {"TransportError", "TooManyRedirects", "APIConnectionError"}:
-        ours = _lost(error, opened)
-    elif {"APIError", "OpenAIError"} <= names or {"APIError", "AnthropicError"} <= names:
-        ours = _reported(error)
-    elif names & {"StreamConsumed", "StreamClosed"}:
-        ours = StreamProtocolError(
-            "this response has been read or closed before; hand it over unread,"
-            " as `with client.stream(...)` gives it"
-        )
-    elif "HTTPStatusError" in names:  # a hook of the user's client calls raise_for_status
-        ours = _refused(error)
+    ours = None
+    if "litellm" in _packages(error) and isinstance(error.__context__, Exception):
+        ours = _ours(error.__context__, opened)  # what it was before LiteLLM put it in its words
+    ours = ours or _ours(error, opened)
     _forget_request(error)
     if ours is None:
         return error
-    ours.__cause__ = error
+    if not isinstance(ours, ValueError):
+        ours.__cause__ = error
     return ours
 
 
-def _refused(error: Any) -> APIStatusError:
-    headers = {name.lower(): value for name, value in error.response.headers.items()}
-    return status_error(ResponseInfo(error.response.status_code, headers), "")
+def _ours(error: Exception, opened: bool) -> Exception | None:
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if names & _TIMEOUTS:
+        return _timeout(error, names, opened)
+    if "LocalProtocolError" in names and "header" in str(error).lower():
+        # The caller's mistake, and not the state of a connection. Its message quotes the
+        # header: that may be the key.
+        mistake = ValueError(
+            "a header of the request can't be sent;"
+            " check headers and api_key for line breaks and characters beyond ASCII"
+        )
+        mistake.__suppress_context__ = True
+        return mistake
+    if names & _UNDECODABLE or type(error.__cause__).__name__ in _UNDECODABLE:
+        return StreamProtocolError(
+            f"the body is not encoded as its content-encoding says: {error}; ask the server's"
+            " operator, or send the request with accept-encoding: identity"
+        )
+    if names & _LOSSES or {"ProtocolError", "HTTPError"} <= names:
+        return _lost(error, opened)
+    if any(sign <= names | _packages(error) for sign in _REPORTS):
+        return _reported(error, str(error))
+    if names & {"StreamConsumed", "StreamClosed", "StreamConsumedError"}:
+        return StreamProtocolError(
+            "this response has been read or closed before; hand it over unread,"
+            " as `with client.stream(...)` gives it"
+        )
+    if "HTTPStatusError" in names:  # a hook of the user's client calls raise_for_status
+        return _reported(error, "")
+    return None
+
+
+# Of httpx, httpx2, urllib3, aiohttp, and the SDKs of openai and anthropic.
+_TIMEOUTS = {"TimeoutException", "ReadTimeoutError", "ServerTimeoutError", "APITimeoutError"}
+_UNDECODABLE = {"DecodingError", "DecodeError", "ContentEncodingError"}
+_LOSSES = {
+    "TransportError",
+    "TooManyRedirects",
+    "ClientPayloadError",
+    "ClientConnectionError",
+    "APIConnectionError",
+}
+# How SDKs say that the server reported an error: a name and whose it is.
+_REPORTS = (
+    {"APIError", "OpenAIError"},
+    {"APIError", "AnthropicError"},
+    {"APIError", "google"},
+    {"ApiError", "cohere"},
+    {"ResponseError", "ollama"},
+)
+
+
+def _packages(error: Exception) -> set[str]:
+    return {cls.__module__.partition(".")[0] for cls in type(error).__mro__}
 
 
 def _timeout(error: Exception, names: set[str], opened: bool) -> StreamTimeoutError:
@@ -109,10 +136,26 @@ def _lost(error: Exception, opened: bool) -> Exception:
     )
 
 
-def _reported(error: Exception) -> StreamAPIError:
-    """An SDK's way of saying that the server reported an error inside the stream."""
-    body = getattr(error, "body", None)
-    return api_error(body if isinstance(body, dict) else str(error))
+def _reported(error: Any, said: str) -> Exception:
+    """Say what the server reported: instead of an answer, or inside of one that had begun."""
+    bodies = (getattr(error, name, None) for name in _BODIES)
+    body = next((body for body in bodies if body is not None), said)
+    head = getattr(error, "response", None) or error
+    status = getattr(head, "status_code", getattr(head, "status", None))
+    if isinstance(status, int) and status >= 300:
+        headers = getattr(head, "headers", None) or {}
+        text = json.dumps(body) if isinstance(body, Mapping) else str(body)
+        info = ResponseInfo(status, {name.lower(): value for name, value in headers.items()})
+        return status_error(info, text)
+    if isinstance(body, Mapping):
+        return api_error(body.get("error", body))
+    return api_error(body)
+
+
+_BODIES = ("body", "details", "error")  # of openai, anthropic, cohere; google; ollama
+
+
+_REQUESTS = {"_request", "request", "response", "raw_response"}
 
 
 def _forget_request(error: BaseException | None) -> None:
@@ -120,6 +163,6 @@ def _forget_request(error: BaseException | None) -> None:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        for name in getattr(error, "__dict__", {}).keys() & {"_request", "request", "response"}:
+        for name in getattr(error, "__dict__", {}).keys() & _REQUESTS:
             setattr(error, name, None)
         error = error.__cause__ or error.__context__

@@ -7,7 +7,8 @@ only which socket, and when it is ours: a pooled connection may serve another re
 later. So the reads and writes of a connection are *tapped*: each one, on its way, asks for whom
 this thread is waiting and lets itself be woken for just as long as it lasts.
 
-Names nothing of httpx: works with whatever looks like its network streams (httpx2, SDKs).
+Names nothing of httpx: works with whatever looks like its network streams (httpx2, SDKs), or
+reads a socket as http.client does (requests, urllib3).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from llm_kit._io.stop import Waits, Woken, current_waits
@@ -30,7 +32,7 @@ def tap(response: Any) -> bool:
     """
     extensions = getattr(response, "extensions", None)
     if not isinstance(extensions, Mapping):
-        return False
+        return _tap_file(response)
     if extensions.get("http_version") not in (b"HTTP/1.1", b"HTTP/1.0"):
         return False
     return _tap_stream(extensions.get("network_stream"))
@@ -45,11 +47,25 @@ def _tap_stream(stream: Any) -> bool:
     if not isinstance(sock, socket.socket):
         return False
 
-    def shut_down() -> None:
-        _shut_down(sock)
+    wake = partial(shut_down, sock)
+    stream.read = _wakeable(stream.read, wake)
+    stream.write = _wakeable(stream.write, wake)
+    return True
 
-    stream.read = _wakeable(stream.read, shut_down)
-    stream.write = _wakeable(stream.write, shut_down)
+
+def _tap_file(response: Any) -> bool:
+    # requests -> urllib3 -> http.client -> BufferedReader -> SocketIO: each response has its own.
+    file = response
+    for _ in range(4):
+        if isinstance(file, socket.SocketIO):
+            break
+        inner = (getattr(file, name, None) for name in ("raw", "_fp", "fp"))
+        file = next((each for each in inner if each is not None), None)
+    sock = getattr(file, "_sock", None)
+    if not (isinstance(file, socket.SocketIO) and isinstance(sock, socket.socket)):
+        return False
+    if "readinto" not in vars(file):
+        vars(file)["readinto"] = _wakeable(file.readinto, partial(shut_down, sock))
     return True
 
 
@@ -58,7 +74,8 @@ def _untap(stream: Any) -> None:
     vars(stream).pop("write", None)
 
 
-def _shut_down(sock: socket.socket) -> None:
+def shut_down(sock: socket.socket) -> None:
+    """Wake whoever is blocked on a socket, and tell its peer; does not block."""
     try:
         # The base class's method: SSLSocket's own drops its TLS state, and what is queued
         # would then be read as ciphertext.
@@ -67,16 +84,16 @@ def _shut_down(sock: socket.socket) -> None:
         return
 
 
-def _wakeable(transfer: Callable[..., Any], shut_down: Callable[[], None]) -> Callable[..., Any]:
+def _wakeable(transfer: Callable[..., Any], wake: Callable[[], None]) -> Callable[..., Any]:
     def wakeable(*args: Any, **kwargs: Any) -> Any:
         waits = current_waits()
         if waits is None:
             return transfer(*args, **kwargs)
-        waits.enter(shut_down)
+        waits.enter(wake)
         try:
             return transfer(*args, **kwargs)
         finally:
-            waits.leave(shut_down)
+            waits.leave(wake)
 
     return wakeable
 
@@ -156,7 +173,7 @@ class _Handshake:
             raise
 
     def _wake(self) -> None:
-        _shut_down(self._socket)
+        shut_down(self._socket)
 
     def close(self) -> None:
         self._waits.leave(self._wake)

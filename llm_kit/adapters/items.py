@@ -7,8 +7,13 @@ An item is recognised by what it is or can do, once per type.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
+from llm_kit.adapters.langchain import LangChainMessages, is_message
+from llm_kit.adapters.litellm import without_invented_end
+from llm_kit.adapters.models import is_model, wire_form
+from llm_kit.adapters.pieces import Pieces
 from llm_kit.adapters.registry import Adapter, find_adapter
 from llm_kit.dialects.base import ChunkSink, Dialect
 from llm_kit.errors import StreamProtocolError
@@ -32,6 +37,7 @@ class ItemDecoder:
             With a dialect named, ``str`` items are lines of the body and not text.
         limits: bytes that one event and the whole body may have, for a stream of bytes.
         on_malformed: whether a broken event raises, or is left out and noted in `quirks`.
+        stream: where the items come from, if that is known.
     """
 
     def __init__(
@@ -39,9 +45,13 @@ class ItemDecoder:
         dialect: str | type[Dialect] | None = None,
         limits: Limits = _DEFAULT_LIMITS,
         on_malformed: OnMalformed = "raise",
+        stream: object = None,
     ) -> None:
+        self._stream = stream
         self._wire = WireDecoder(dialect, limits, on_malformed)
+        self._pieces = Pieces()
         self._lines = dialect is not None
+        self._on_malformed: OnMalformed = on_malformed
         self._readers: dict[type, _Reader] = {}
         self._only_text = False
 
@@ -78,6 +88,8 @@ class ItemDecoder:
 
     def flush(self, out: ChunkSink) -> None:
         """Take the end of the stream; raises as `feed` does."""
+        if held := self._pieces.flush():
+            self._wire.feed(held, out)
         self._wire.flush(out)
 
     def _find_reader(self, item: Any) -> _Reader:
@@ -88,13 +100,13 @@ class ItemDecoder:
             return _read_chunk
         if isinstance(item, str):
             return self._read_line if self._lines else _read_text
-        if isinstance(item, bytes):
-            return self._wire.feed
-        if isinstance(item, bytearray | memoryview):
-            return self._read_buffer
+        if isinstance(item, bytes | bytearray | memoryview):
+            return self._read_bytes
         if isinstance(item, Mapping):
             return self._read_object
-        if hasattr(item, "model_dump"):
+        if is_message(item):
+            return self._read_message
+        if is_model(item):
             return self._read_model
         raise _unreadable(_name(type(item)))
 
@@ -102,8 +114,9 @@ class ItemDecoder:
         line = item if item.endswith(("\n", "\r")) else item + "\n"
         self._wire.feed(line.encode(errors="replace"), out)
 
-    def _read_buffer(self, item: bytearray | memoryview, out: ChunkSink) -> None:
-        self._wire.feed(bytes(item), out)
+    def _read_bytes(self, item: bytes | bytearray | memoryview, out: ChunkSink) -> None:
+        if data := self._pieces.feed(bytes(item)):
+            self._wire.feed(data, out)
 
     def _read_object(self, item: Mapping[str, Any], out: ChunkSink) -> None:
         if not self._is_readable(item):
@@ -111,18 +124,21 @@ class ItemDecoder:
         self._wire.read_object(item, item, out)
 
     def _read_model(self, item: Any, out: ChunkSink) -> None:
-        """Read a pydantic model, as the SDKs that are generated from an API make them."""
-        # The openai SDK's `.stream()` gives the chunk in an event, and derives others from it.
-        kind = getattr(item, "type", None)
-        if kind == "chunk":
-            self._read_model(item.chunk, out)
-        elif not isinstance(kind, str) or not kind.endswith((".delta", ".done")):
-            # Only what was sent: fields that the SDK adds by itself stay absent. SDKs build
-            # their models without validation, so pydantic's doubts about types say nothing.
-            payload = item.model_dump(exclude_unset=True, warnings=False)
+        payload = wire_form(item)
+        if payload is not None:
             if not self._is_readable(payload):
                 raise _unreadable(_name(type(item)))
-            self._wire.read_object(payload, item, out)
+            self._wire.read_object(without_invented_end(payload, self._stream), item, out)
+
+    def _read_message(self, item: Any, out: ChunkSink) -> None:
+        self._messages.read_object(vars(item), item, out)
+
+    @cached_property
+    def _messages(self) -> WireDecoder:
+        """What reads LangChain's messages, which are no wire form of anybody's."""
+        decoder = WireDecoder(LangChainMessages, _DEFAULT_LIMITS, self._on_malformed)
+        decoder.quirks = self._wire.quirks
+        return decoder
 
     def _is_readable(self, payload: Mapping[str, Any]) -> bool:
         """Tell an object that may be part of a stream from one of an unknown shape."""
@@ -147,8 +163,10 @@ class _Adapted:
 
 
 def _name(kind: type) -> str:
-    room = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return f"a {room}{kind.__qualname__}"
+    name = kind.__qualname__
+    if kind.__module__ != "builtins":
+        name = f"{kind.__module__}.{name}"
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
 def _unreadable(what: str) -> StreamProtocolError:

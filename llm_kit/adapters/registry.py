@@ -41,6 +41,7 @@ def register_adapter(kind: Any, adapter: Adapter | None = None) -> None:
         adapter: gives for an item what stands for it in a stream: a `Chunk`, a ``str``, a dict in
             a known dialect's form, a list of these, or None for nothing.
     """
+    recogniser: Recogniser = kind
     if adapter is None:
         if not hasattr(kind, "recognises"):
             raise TypeError(
@@ -51,7 +52,7 @@ def register_adapter(kind: Any, adapter: Adapter | None = None) -> None:
     elif not callable(adapter) or not callable(kind):
         raise TypeError("register_adapter(kind, adapter): both must be callable")
     else:
-        _adapters.insert(0, (kind, adapter))
+        _adapters.insert(0, (recogniser, adapter))
 
 
 def find_adapter(item: Any) -> Adapter | None:

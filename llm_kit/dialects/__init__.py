@@ -1,4 +1,8 @@
-"""The forms in which streams come: one file a family, its request side and its stream side."""
+"""
+The forms in which streams come: a file a family for what it says.
+
+How each is asked stands in `llm_kit.dialects.request`.
+"""
 
 from __future__ import annotations
 

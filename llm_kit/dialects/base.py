@@ -42,10 +42,16 @@ FINISH_REASONS = {
     "refusal": "content_filter",
 }
 
-# Endings by which a server says that it failed (OpenRouter, Mistral; Cohere; Z.ai; DeepSeek;
-# OpenAI's Responses).
+# Endings by which a server says that it failed.
 FAILED_REASONS = frozenset(
-    {"error", "ERROR", "network_error", "insufficient_system_resource", "failed"}
+    {
+        "error",  # OpenRouter, Mistral
+        "ERROR",  # Cohere
+        "TIMEOUT",  # Cohere, whose generation took longer than it allows itself
+        "network_error",  # Z.ai
+        "insufficient_system_resource",  # DeepSeek
+        "failed",  # OpenAI's Responses
+    }
 )
 
 
@@ -183,7 +189,10 @@ def api_error(error: Any, *, whole: Mapping[str, Any] | None = None) -> StreamAP
     """
     fields = error if isinstance(error, Mapping) else {}
     around = whole or {}
-    message = fields.get("message") or fields.get("detail") or around.get("message") or error
+    message = fields.get("message") or fields.get("detail")
+    if not message:
+        beside = around.get("message")  # or an answer's, which is an object
+        message = beside if isinstance(beside, str) and beside else error
     code = fields.get("code", around.get("code"))
     kind = fields.get("type", around.get("type"))
     return StreamAPIError(

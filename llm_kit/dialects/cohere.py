@@ -10,14 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from llm_kit.dialects.base import ChunkSink, Dialect, api_error, wrong_type
-from llm_kit.dialects.openai import (
-    _finish_reason,
-    _function_call,
-    _raise_reported,
-    _text,
-    _unknown,
+from llm_kit.dialects.base import ChunkSink, Dialect, api_error
+from llm_kit.dialects.fields import (
+    NOTHING,
+    add_extra,
+    as_finish_reason,
+    as_object,
+    as_objects,
+    as_text,
+    as_word,
+    count_in,
+    rest_of,
+    says_something,
 )
+from llm_kit.dialects.openai import function_call, raise_reported
 from llm_kit.types import Chunk, Usage
 
 _EVENTS = frozenset(
@@ -39,7 +45,6 @@ _KNOWN_IN_EVENT = frozenset({"type", "id", "index", "delta", "logprobs", "error"
 _KNOWN_IN_DELTA = frozenset({"message", "finish_reason", "usage", "error"})
 _KNOWN_IN_MESSAGE = frozenset({"role", "content", "tool_calls", "citations"})
 _KNOWN_IN_CONTENT = frozenset({"type", "text", "thinking"})
-_NOTHING: dict[str, Any] = {}
 
 
 class CohereDialect(Dialect):
@@ -53,9 +58,8 @@ class CohereDialect(Dialect):
 
     name: ClassVar[str] = "cohere"
 
-    def __init__(self, quirks: set[str]) -> None:
+    def __init__(self, quirks: set[str]) -> None:  # noqa: ARG002
         self.done = False
-        self._quirks = quirks
 
     @staticmethod
     def recognises(payload: Mapping[str, Any]) -> bool:
@@ -66,44 +70,32 @@ class CohereDialect(Dialect):
     def read(self, payload: Mapping[str, Any], out: ChunkSink, raw: Any) -> None:
         """Turn one wire object into chunks; see `Dialect.read`."""
         if "type" not in payload:  # no event: the body that an error has with its own status
-            _raise_reported(payload, None)
+            raise_reported(payload)
             if isinstance(payload.get("message"), str):
                 raise api_error(None, whole=payload)
             return
-        delta = _object("delta", payload.get("delta"))
-        message = _object("delta.message", delta.get("message"))
-        ident, finish, usage = payload.get("id"), delta.get("finish_reason"), delta.get("usage")
+        delta = as_object("delta", payload.get("delta") or NOTHING)
+        message = as_object("delta.message", delta.get("message") or NOTHING)
+        finish, usage = delta.get("finish_reason"), delta.get("usage")
         chunk = Chunk(
-            id=ident if type(ident) is str and ident else None,
-            finish_reason=_finish_reason(finish) if finish else None,
+            id=as_word(payload.get("id")),
+            finish_reason=as_finish_reason("finish_reason", finish) if finish else None,
             usage=None if usage is None else _usage(usage),
             logprobs=payload.get("logprobs"),
             raw=raw,
         )
         parts = _objects("content", message.get("content"))
         for part in parts:
-            chunk.delta += _text("content.text", part.get("text") or "")
-            chunk.reasoning += _text("content.thinking", part.get("thinking") or "")
+            chunk.delta += as_text("content.text", part.get("text"))
+            chunk.reasoning += as_text("content.thinking", part.get("thinking"))
         if len(message) > 1 or "content" not in message:
             _read_rest_of_message(message, payload.get("index"), chunk)
         if others := [part for part in parts if not part.keys() <= _KNOWN_IN_CONTENT]:
-            chunk.extra = {**(chunk.extra or _NOTHING), "content": others}
+            add_extra(chunk, {"content": others})
         if not (payload.keys() <= _KNOWN_IN_EVENT and delta.keys() <= _KNOWN_IN_DELTA):
-            chunk.extra = {
-                **(chunk.extra or _NOTHING),
-                **(_unknown(delta, _KNOWN_IN_DELTA) or _NOTHING),
-                **(_unknown(payload, _KNOWN_IN_EVENT) or _NOTHING),
-            }
-        if (
-            chunk.delta
-            or chunk.reasoning
-            or chunk.role
-            or chunk.tool_calls
-            or chunk.extra
-            or chunk.finish_reason is not None
-            or chunk.usage is not None
-            or chunk.logprobs is not None
-        ):
+            add_extra(chunk, rest_of(delta, _KNOWN_IN_DELTA))
+            add_extra(chunk, rest_of(payload, _KNOWN_IN_EVENT))
+        if says_something(chunk):
             out.append(chunk)
         if payload["type"] == "message-end":
             self.done = True
@@ -112,47 +104,31 @@ class CohereDialect(Dialect):
 
 
 def _read_rest_of_message(message: Mapping[str, Any], index: Any, chunk: Chunk) -> None:
-    role = message.get("role")
-    if role and isinstance(role, str):
-        chunk.role = role
+    chunk.role = as_word(message.get("role"))
     chunk.tool_calls = tuple(
-        _function_call(index if type(index) is int else None, call)
+        function_call(index if type(index) is int else None, call)
         for call in _objects("tool_calls", message.get("tool_calls"))
     )
-    extra = _unknown(message, _KNOWN_IN_MESSAGE) or {}
+    add_extra(chunk, rest_of(message, _KNOWN_IN_MESSAGE))
     if citations := _objects("citations", message.get("citations")):
-        extra["annotations"] = citations
-    chunk.extra = extra or None
-
-
-def _object(where: str, value: Any) -> Mapping[str, Any]:
-    if value is None:
-        return _NOTHING
-    if type(value) is not dict and not isinstance(value, Mapping):
-        raise wrong_type(where, value, "an object")
-    return value
+        add_extra(chunk, {"annotations": citations})
 
 
 def _objects(where: str, value: Any) -> list[Mapping[str, Any]]:
     """Give what is one object in a delta, and a list of them, mostly empty, in message-start."""
-    values = value if isinstance(value, list) else [value]
-    return [found for item in values if (found := _object(where, item))]
+    if not isinstance(value, list):
+        return [as_object(where, value)] if value else []
+    return as_objects(where, [item for item in value if item])
 
 
 def _usage(value: Any) -> Usage:
-    usage = _object("usage", value)
+    usage = as_object("usage", value)
     # What the model read and wrote, rather than what of it is paid for.
-    counts = _object("usage.tokens", usage.get("tokens") or usage.get("billed_units"))
+    tokens = usage.get("tokens") or usage.get("billed_units") or NOTHING
+    counts = as_object("usage.tokens", tokens)
     return Usage(
-        _count(counts, "input_tokens"),
-        _count(counts, "output_tokens"),
-        cached_tokens=_count(usage, "cached_tokens"),
+        count_in(counts, "input_tokens"),
+        count_in(counts, "output_tokens"),
+        cached_tokens=count_in(usage, "cached_tokens"),
         raw=usage,
     )
-
-
-def _count(fields: Mapping[str, Any], name: str) -> int | None:
-    number = fields.get(name)
-    if isinstance(number, float) and number.is_integer():  # as Cohere's SDK types them
-        return int(number)
-    return number if type(number) is int else None

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from llm_kit.dialects.base import ChunkSink, Dialect, wrong_type
-from llm_kit.dialects.openai import _finish_reason, _raise_reported, _usage
+from llm_kit.dialects.fields import NOTHING, as_finish_reason, as_text, says_something
+from llm_kit.dialects.openai import raise_reported, usage_of
 from llm_kit.types import Chunk
 
 _CHAT = frozenset({"delta", "message"})
-_NOTHING: dict[str, Any] = {}
 
 
 class CompletionsDialect(Dialect):
@@ -23,9 +23,8 @@ class CompletionsDialect(Dialect):
 
     name: ClassVar[str] = "completions"
 
-    def __init__(self, quirks: set[str]) -> None:
+    def __init__(self, quirks: set[str]) -> None:  # noqa: ARG002
         self.done = False
-        self._quirks = quirks
 
     @staticmethod
     def recognises(payload: Mapping[str, Any]) -> bool:
@@ -48,18 +47,13 @@ class CompletionsDialect(Dialect):
                 if type(choice) is not dict and not isinstance(choice, Mapping):
                     raise wrong_type(f"choices[{position}]", choice, "an object")
                 chunk = _chunk(payload, position, choice, usage, raw)
-                if (
-                    chunk.delta
-                    or chunk.finish_reason is not None
-                    or chunk.logprobs is not None
-                    or chunk.usage is not None
-                ):
+                if chunk.delta or says_something(chunk):
                     out.append(chunk)
                     usage = None
         elif usage is not None:
-            out.append(_chunk(payload, 0, _NOTHING, usage, raw))
+            out.append(_chunk(payload, 0, NOTHING, usage, raw))
         if "choices" not in payload or "error" in payload:
-            _raise_reported(payload, None)
+            raise_reported(payload)
 
 
 def _chunk(
@@ -69,17 +63,15 @@ def _chunk(
     ident, model, created = get("id"), get("model"), get("created")
     fingerprint = get("system_fingerprint")
     index, text, finish = choice.get("index"), choice.get("text"), choice.get("finish_reason")
-    if text is not None and type(text) is not str:
-        raise wrong_type(f"choices[{position}].text", text, "a string")
     return Chunk(
-        text or "",
+        text if type(text) is str else as_text(f"choices[{position}].text", text),
         index if type(index) is int else position,
         None,
         "",
         "",
         (),
-        _finish_reason(finish) if finish else None,
-        None if usage is None else _usage(usage),
+        as_finish_reason("finish_reason", finish) if finish else None,
+        None if usage is None else usage_of(usage),
         choice.get("logprobs"),
         None,
         ident if type(ident) is str and ident else None,

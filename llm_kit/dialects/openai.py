@@ -7,24 +7,29 @@ imitators' deviations that are read here were each seen in a real stream.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from llm_kit.dialects.base import (
-    FINISH_REASONS,
-    Chat,
-    ChatDialect,
-    ChunkSink,
-    api_error,
-    wrong_type,
+from llm_kit.dialects.base import Chat, ChatDialect, ChunkSink, api_error, wrong_type
+from llm_kit.dialects.fields import (
+    NOTHING,
+    add_extra,
+    append_extra,
+    as_arguments,
+    as_finish_reason,
+    as_label,
+    as_object,
+    as_objects,
+    as_text,
+    as_word,
+    count_in,
+    rest_of,
 )
-from llm_kit.dialects.continuing import can_be_continued, continued
+from llm_kit.dialects.request.continuing import can_be_continued, continued
 from llm_kit.errors import StreamAPIError
 from llm_kit.policies import ContinueMode
 from llm_kit.types import Chunk, ToolCallDelta, Usage
 
-_NOTHING: dict[str, Any] = {}
 _KNOWN_IN_DELTA = frozenset(
     {
         "role",
@@ -64,8 +69,9 @@ class OpenAIDialect(ChatDialect):
             if value is not None:
                 body[name] = value
         body |= chat.params
-        if chat.include_usage:
-            body.setdefault("stream_options", {"include_usage": True})
+        options = body.get("stream_options", NOTHING)
+        if chat.include_usage and isinstance(options, Mapping):
+            body["stream_options"] = {"include_usage": True, **options}
         return body
 
     @staticmethod
@@ -131,9 +137,11 @@ class OpenAIDialect(ChatDialect):
                     failure = api_error(choice["error"])
             self._began = True
         elif usage is not None:
-            out.append(_chunk(payload, 0, _NOTHING, None, usage, raw))
-        if failure is not None or "error" in payload or "choices" not in payload:
-            _raise_reported(payload, failure)
+            out.append(_chunk(payload, 0, NOTHING, None, usage, raw))
+        if "error" in payload or "choices" not in payload:
+            raise_reported(payload)
+        if failure is not None:
+            raise failure
 
     def _read_sources(self, payload: Mapping[str, Any], chunk: Chunk) -> None:
         """Take what an answer rests on; Perplexity repeats all of it with every chunk."""
@@ -145,14 +153,13 @@ class OpenAIDialect(ChatDialect):
             new = [source for source in given if source not in known]
             if new:
                 known += new
-                chunk.extra = {**(chunk.extra or {}), name: new}
+                add_extra(chunk, {name: new})
 
 
-def _raise_reported(payload: Mapping[str, Any], failure: StreamAPIError | None) -> None:
+def raise_reported(payload: Mapping[str, Any]) -> None:
+    """Raise the error that an object reports, beside an answer or in its place."""
     if payload.get("error"):
         raise api_error(payload["error"], whole=payload)
-    if failure is not None:
-        raise failure
     if "choices" not in payload and (
         payload.get("detail") or payload.get("object") == "error"  # FastAPI; older vLLM
     ):
@@ -180,7 +187,7 @@ def _chunk(
         "",
         "",
         (),
-        _finish_reason(finish) if finish else None,
+        as_finish_reason("finish_reason", finish) if finish else None,
         None,
         choice.get("logprobs"),
         None,
@@ -201,85 +208,60 @@ def _chunk(
         if len(delta) > 1 or content is None:
             _read_rest_of_delta(delta, chunk)
     if usage is not None:
-        chunk.usage = _usage(usage)
+        chunk.usage = usage_of(usage)
     elif "x_groq" in payload:
         chunk.usage = _groq_usage(payload["x_groq"])
     return chunk
 
 
-def _finish_reason(value: Any) -> str:
-    if not isinstance(value, str):
-        raise wrong_type("finish_reason", value, "a string")
-    return FINISH_REASONS.get(value, value)
-
-
 def _read_rest_of_delta(delta: Mapping[str, Any], chunk: Chunk) -> None:
     role = delta.get("role")
-    if role and isinstance(role, str):
-        chunk.role = role
+    if role:
+        chunk.role = as_word(role)
     refusal = delta.get("refusal")
     if refusal is not None:
-        chunk.refusal = _text("refusal", refusal)
+        chunk.refusal = as_text("refusal", refusal)
     # The same thought often comes in several of its homes at once: the first one counts.
     reasoning = delta.get("reasoning_content") or delta.get("reasoning")
     if reasoning:
-        chunk.reasoning += _text("reasoning", reasoning)
+        chunk.reasoning += as_text("reasoning", reasoning)
     elif delta.get("reasoning_details"):
         chunk.reasoning += _reasoning_details(delta["reasoning_details"])
     calls = delta.get("tool_calls")
     if calls:
-        chunk.tool_calls = _tool_calls(calls)
+        chunk.tool_calls = tuple(map(_tool_call, as_objects("tool_calls", calls)))
     elif delta.get("function_call"):  # deprecated by OpenAI in favour of tool_calls
-        chunk.tool_calls = (_function_call(0, {"function": delta["function_call"]}),)
+        chunk.tool_calls = (function_call(0, {"function": delta["function_call"]}),)
     if not delta.keys() <= _KNOWN_IN_DELTA:
-        unknown = _unknown(delta, _KNOWN_IN_DELTA)
-        if unknown:
-            chunk.extra = {**(chunk.extra or {}), **unknown}
-
-
-def _text(where: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise wrong_type(where, value, "a string")
-    return value
-
-
-def _unknown(fields: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any] | None:
-    rest = {
-        name: value
-        for name, value in fields.items()
-        if name not in known and value is not None and value not in ("", [], {})
-    }
-    return rest or None
+        add_extra(chunk, rest_of(delta, _KNOWN_IN_DELTA))
 
 
 def _read_content_parts(content: Any, chunk: Chunk) -> None:
     """Read a content that is a list of parts, as Mistral's reasoning models send it."""
     if not isinstance(content, list):
         raise wrong_type("content", content, "a string")
-    for part in content:
+    for place, part in enumerate(content):
         if isinstance(part, str):
             chunk.delta += part
-        elif isinstance(part, Mapping):
-            if isinstance(part.get("text"), str):
-                chunk.delta += part["text"]
-            elif "thinking" in part:
-                chunk.reasoning += _thinking(part["thinking"])
-            else:  # Mistral's references, images
-                chunk.extra = {
-                    "content_parts": [*(chunk.extra or {}).get("content_parts", ()), part]
-                }
-        else:
-            raise wrong_type("content[]", part, "an object")
+            continue
+        fields = as_object(f"content[{place}]", part)
+        if isinstance(fields.get("text"), str):
+            chunk.delta += fields["text"]
+        elif "thinking" in fields:
+            chunk.reasoning += thoughts_in(fields["thinking"])
+        else:  # Mistral's references, images
+            append_extra(chunk, "content_parts", fields)
 
 
-def _thinking(value: Any) -> str:
+def thoughts_in(value: Any) -> str:
+    """Give the text of thoughts that come as one or as a list of parts."""
     if isinstance(value, list):
         return "".join(
             part["text"]
             for part in value
             if isinstance(part, Mapping) and isinstance(part.get("text"), str)
         )
-    return _text("thinking", value)
+    return as_text("thinking", value)
 
 
 def _reasoning_details(details: Any) -> str:
@@ -294,54 +276,36 @@ def _reasoning_details(details: Any) -> str:
     )
 
 
-def _tool_calls(calls: Any) -> tuple[ToolCallDelta, ...]:
-    if not isinstance(calls, list):
-        raise wrong_type("tool_calls", calls, "a list")
-    deltas = []
-    for call in calls:
-        if not isinstance(call, Mapping):
-            raise wrong_type("tool_calls[]", call, "an object")
-        index = call.get("index")
-        deltas.append(_function_call(index if type(index) is int else None, call))
-    return tuple(deltas)
+def _tool_call(call: Mapping[str, Any]) -> ToolCallDelta:
+    index = call.get("index")
+    return function_call(index if type(index) is int else None, call)
 
 
-def _function_call(index: int | None, call: Mapping[str, Any]) -> ToolCallDelta:
-    function = call.get("function") or _NOTHING
-    if not isinstance(function, Mapping):
-        raise wrong_type("tool_calls[].function", function, "an object")
-    ident, name, arguments = call.get("id"), function.get("name"), function.get("arguments")
-    if isinstance(arguments, Mapping):  # Ollama gives the value, not its text
-        arguments = json.dumps(arguments, ensure_ascii=False)
-    elif arguments is None:
-        arguments = ""
+def function_call(index: int | None, call: Mapping[str, Any]) -> ToolCallDelta:
+    """Read a piece of a call of a function, whose number is told by the caller."""
+    function = as_object("tool_calls[].function", call.get("function") or NOTHING)
     return ToolCallDelta(
         index,
-        _text("tool_calls[].id", ident) if ident is not None else None,
-        _text("tool_calls[].function.name", name) if name is not None else None,
-        _text("tool_calls[].function.arguments", arguments),
-        None if call.keys() <= _KNOWN_IN_CALL else _unknown(call, _KNOWN_IN_CALL),
+        as_label("tool_calls[].id", call.get("id")),
+        as_label("tool_calls[].function.name", function.get("name")),
+        as_arguments("tool_calls[].function.arguments", function.get("arguments")),
+        None if call.keys() <= _KNOWN_IN_CALL else rest_of(call, _KNOWN_IN_CALL) or None,
     )
 
 
 def _groq_usage(value: Any) -> Usage | None:
     inner = value.get("usage") if isinstance(value, Mapping) else None
-    return None if inner is None else _usage(inner)
+    return None if inner is None else usage_of(inner)
 
 
-def _usage(value: Any) -> Usage:
-    if not isinstance(value, Mapping):
-        raise wrong_type("usage", value, "an object")
+def usage_of(value: Any) -> Usage:
+    """Read the tokens that a request took."""
+    fields = as_object("usage", value)
     return Usage(
-        _count(value, "prompt_tokens"),
-        _count(value, "completion_tokens"),
-        _count(value, "total_tokens"),
-        _count(value.get("completion_tokens_details"), "reasoning_tokens"),
-        _count(value.get("prompt_tokens_details"), "cached_tokens"),
-        value,
+        count_in(fields, "prompt_tokens"),
+        count_in(fields, "completion_tokens"),
+        count_in(fields, "total_tokens"),
+        count_in(fields.get("completion_tokens_details"), "reasoning_tokens"),
+        count_in(fields.get("prompt_tokens_details"), "cached_tokens"),
+        fields,
     )
-
-
-def _count(fields: Any, name: str) -> int | None:
-    number = fields.get(name) if isinstance(fields, Mapping) else None
-    return number if type(number) is int else None

@@ -14,8 +14,10 @@ from llm_kit._core.secrets import Secrets
 from llm_kit._core.session import BEGIN, stream_session
 from llm_kit._io.foreign import AsyncIterableSource, IterableSource
 from llm_kit._io.http import AsyncResponseSource, ResponseSource
+from llm_kit._io.responses import as_response
 from llm_kit._io.stop import StopSignal
 from llm_kit.adapters.items import ItemDecoder
+from llm_kit.adapters.litellm import is_async
 from llm_kit.dialects import DialectName
 from llm_kit.dialects.base import Dialect
 from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
@@ -23,11 +25,23 @@ from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
 AnyDialect = DialectName | type[Dialect]
 
 
-class Response(Protocol):
+class HttpxResponse(Protocol):
     """A response of httpx or httpx2: one class for both colours, so only its owner knows."""
 
     def iter_bytes(self) -> Any: ...
     def aiter_bytes(self) -> Any: ...
+
+
+class AiohttpResponse(Protocol):
+    """A response of aiohttp, which is no iterable (those of requests and urllib3 are)."""
+
+    status: Any
+    content: Any
+
+    def release(self) -> Any: ...
+
+
+Response = HttpxResponse | AiohttpResponse
 
 
 @overload
@@ -49,7 +63,10 @@ def normalize(stream: Any, dialect: AnyDialect | None = None) -> ChatStream | As
     Args:
         stream: a sync or async iterable of `Chunk`, ``str``, dicts in OpenAI's wire form,
             objects of the openai SDK, or ``bytes`` of an SSE body cut anywhere; or an opened
-            response of httpx or httpx2. One of our own streams is given back as it is.
+            response of httpx, httpx2, requests (``stream=True``), urllib3
+            (``preload_content=False``) or aiohttp. One of our own streams is given back as it
+            is. What can be iterated in both ways is read with ``async for``, as type checkers
+            see it; LiteLLM's streams in the way that they were asked for.
         dialect: the wire form of what comes, by name or as a class (`Dialect`); needed only if
             ``str`` items are lines of a body, which can't be told from text.
 
@@ -62,15 +79,16 @@ def normalize(stream: Any, dialect: AnyDialect | None = None) -> ChatStream | As
     if isinstance(stream, ChatStream | AsyncChatStream):
         return stream
     pipeline, budget, stop, secrets = Pipeline(Accumulator()), Budget(), StopSignal(), Secrets()
-    make_decoder = partial(ItemDecoder, dialect)
+    make_decoder = partial(ItemDecoder, dialect, stream=stream)
     parts = (pipeline, stop, budget, secrets)
-    if hasattr(stream, "iter_bytes") and hasattr(stream, "stream"):
+    response = as_response(stream)
+    if response is not None:
         steps = stream_session(make_decoder, pipeline, budget, BEGIN)
-        if hasattr(stream.stream, "__iter__"):
-            return ChatStream(ResponseSource(stop, stream), steps, *parts)
-        return AsyncChatStream(AsyncResponseSource(stream), steps, *parts)
+        if hasattr(response.stream, "__iter__"):
+            return ChatStream(ResponseSource(stop, response), steps, *parts)
+        return AsyncChatStream(AsyncResponseSource(response), steps, *parts)
     steps = stream_session(make_decoder, pipeline, budget)
-    if isinstance(stream, AsyncIterable):
+    if is_async(stream):
         return AsyncChatStream(AsyncIterableSource(stream), steps, *parts)
     if isinstance(stream, Iterable) and not isinstance(stream, str | bytes | Mapping):
         return ChatStream(IterableSource(stop, stream), steps, *parts)
@@ -79,6 +97,8 @@ def normalize(stream: Any, dialect: AnyDialect | None = None) -> ChatStream | As
 
 def _advice(stream: Any) -> str:
     kind = type(stream).__name__
+    if hasattr(stream, "__enter__") or hasattr(stream, "__aenter__"):
+        return f"a stream is expected, not a {kind}: enter it with `with`, and pass what that gives"
     if isinstance(stream, Awaitable):
         if inspect.iscoroutine(stream):
             stream.close()

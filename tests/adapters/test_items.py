@@ -1,12 +1,13 @@
 """Items of any kind, told by what they are, to chunks."""
 
 import json
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
 from llm_kit import Chunk, Limits, StreamAPIError, StreamProtocolError
+from llm_kit.adapters import registry
 from llm_kit.adapters.items import ItemDecoder
 
 FINISHED = {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]}
@@ -109,18 +110,6 @@ def test_raw_is_the_item():
     assert chunks[1].raw is model
 
 
-def test_what_an_sdk_adds_stays_absent():
-    class Model:
-        def model_dump(self, *, exclude_unset, warnings):
-            assert exclude_unset
-            assert not warnings
-            return FINISHED
-
-    _, (chunk,) = read(Model())
-    assert chunk.role is None
-    assert chunk.usage is None
-
-
 class Event:
     """An event of the openai SDK's `.stream()`, which holds a chunk or is derived from one."""
 
@@ -133,8 +122,61 @@ class Event:
 
 def test_events_of_an_sdk_give_the_chunk_once():
     model = model_of(FINISHED)
-    _, chunks = read(Event("chunk", model), Event("content.delta"), Event("content.done"))
-    assert [chunk.raw for chunk in chunks] == [model]
+    event = Event("chunk", model)
+    _, chunks = read(event, Event("content.delta"), Event("content.done"))
+    assert [(chunk.delta, chunk.raw) for chunk in chunks] == [("Hi", event)]
+
+
+def message_of(content, **fields):
+    """A LangChain message: what it has is in its `__dict__`, as in that of a pydantic model."""
+    known = {"additional_kwargs": {}, "response_metadata": {}, "type": "AIMessageChunk"}
+    return SimpleNamespace(content=content, **known | fields)
+
+
+def test_an_adapter_is_asked_before_anything_else(monkeypatch):
+    def adapter(event):
+        return {"pair": ["H", Chunk("i")], "none": None}.get(event.type, event)
+
+    monkeypatch.setattr(registry, "_adapters", [(Event, adapter)])
+    decoder, chunks = read(Event("pair"), Event("none"))
+    assert [chunk.delta for chunk in chunks] == ["H", "i"]
+    assert not decoder.ends_by_exhaustion
+    with pytest.raises(StreamProtocolError, match="as it is"):
+        read(Event("itself"))
+
+
+def test_messages_are_one_stream_of_their_own():
+    parts = {"usage_metadata": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}}
+    first, last = message_of("H", **parts), message_of("i", **parts)
+    _, chunks = read(first, last)
+    assert [chunk.delta for chunk in chunks] == ["H", "i"]
+    assert [chunk.raw for chunk in chunks] == [first, last]
+    assert chunks[-1].usage.total_tokens == 6
+
+
+def test_a_broken_message_can_be_skipped():
+    broken = message_of([5])
+    with pytest.raises(StreamProtocolError, match="content"):
+        read(broken)
+    decoder, chunks = read(broken, message_of("Hi"), on_malformed="skip")
+    assert [chunk.delta for chunk in chunks] == ["Hi"]
+    assert decoder.quirks == {"malformed_event_skipped"}
+
+
+def test_an_end_that_the_server_never_sent_is_none():
+    stream = SimpleNamespace(received_finish_reason=None, completion_stream=iter(()))
+    _, (chunk,) = read(model_of(FINISHED), stream=stream)
+    assert (chunk.delta, chunk.finish_reason) == ("Hi", None)
+
+
+def test_an_error_names_what_is_taken_and_how_to_teach_more():
+    with pytest.raises(StreamProtocolError) as caught:
+        read(Stranger())
+    told = str(caught.value)
+    assert f"can't read a {__name__}.Stranger" in told
+    for kind in ("Chunk", "str", "bytes", "dicts", "openai", "google-genai", "langchain"):
+        assert kind in told
+    assert "register_adapter(ThatClass, lambda item: item.text)" in told
 
 
 @pytest.mark.parametrize("item", [Event("thread"), Event(None), {"content": "x"}])
@@ -159,7 +201,7 @@ class Stranger:
 
 @pytest.mark.parametrize("item", [None, 5, 1.5, object(), [FINISHED], (b"x",), Stranger()])
 def test_an_item_of_no_known_kind_is_named(item):
-    with pytest.raises(StreamProtocolError, match=f"can't read a .*{type(item).__name__}"):
+    with pytest.raises(StreamProtocolError, match=f"can't read an? .*{type(item).__name__}"):
         read(item)
 
 

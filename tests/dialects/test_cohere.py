@@ -227,7 +227,7 @@ def test_the_end_of_the_message_ends_the_stream():
         ({"type": "content-delta", "delta": "a"}, "delta"),
         ({"type": "content-delta", "delta": {"message": ["a"]}}, r"delta\.message"),
         (message_event("content-delta", content="a"), "content"),
-        (message_event("content-delta", content=["a"]), "content"),
+        (message_event("content-delta", content=["a"]), r"content\[0\]"),
         (message_event("content-delta", content={"text": 1}), r"content\.text"),
         (message_event("content-delta", content={"thinking": {"a": 1}}), r"content\.thinking"),
         (message_event("tool-call-start", tool_calls="a"), "tool_calls"),
@@ -258,6 +258,16 @@ def test_an_error_is_raised(payload, message, code, kind):
         read(payload)
     error = caught.value
     assert (error.message, error.code, error.type) == (message, code, kind)
+
+
+@pytest.mark.parametrize("word", ["ERROR", "TIMEOUT"])
+def test_an_ending_that_is_a_failure_is_told_as_it_is_and_ends_no_call(word):
+    asked = {"id": "c", "function": {"name": "f", "arguments": "{}"}}
+    result = total_of(
+        message_event("tool-call-start", 0, tool_calls=asked), end(finish_reason=word)
+    )
+    assert (result.finish_reason, result.tool_calls) == (word, [])
+    assert len(result.incomplete_tool_calls) == 1
 
 
 def test_the_ending_beside_an_error_is_not_lost():

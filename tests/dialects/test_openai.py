@@ -50,6 +50,24 @@ def test_the_key_is_a_bearer_token(key, headers):
     assert OpenAIDialect.request_headers(key) == headers
 
 
+def test_the_model_does_not_stand_in_the_path():
+    assert (OpenAIDialect.root, OpenAIDialect.path("m")) == ("", "/chat/completions")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "answer", "option"),
+    [
+        ({"stream_options": {}}, 400, "unknown: stream_options", "stream_options"),
+        ({"stream_options": {}}, 422, "unknown: stream_options", "stream_options"),
+        ({"stream_options": {}}, 500, "unknown: stream_options", None),
+        ({"stream_options": {}}, 400, "unknown: model", None),
+        ({}, 400, "unknown: stream_options", None),
+    ],
+)
+def test_a_request_can_do_without_the_question_for_usage(body, status, answer, option):
+    assert OpenAIDialect.refused_option(body, status, answer) == option
+
+
 @pytest.mark.parametrize(
     ("arguments", "more"),
     [
@@ -61,8 +79,13 @@ def test_the_key_is_a_bearer_token(key, headers):
         ),
         (
             {"model": None, "include_usage": True, "params": {"stream_options": {"x": 1}}},
-            {"stream_options": {"x": 1}},
+            {"stream_options": {"include_usage": True, "x": 1}},
         ),
+        (
+            {"include_usage": True, "params": {"stream_options": {"include_usage": False}}},
+            {"stream_options": {"include_usage": False}},
+        ),
+        ({"include_usage": True, "params": {"stream_options": None}}, {"stream_options": None}),
         (
             {"model": None, "include_usage": False, "params": {"seed": 4}, "n": 2},
             {"seed": 4, "n": 2},
@@ -484,13 +507,13 @@ def with_delta(**delta):
         ({"choices": [{"delta": "x"}]}, r"`choices\[0\].delta` is a str"),
         ({"choices": [{"finish_reason": 5}]}, "`finish_reason` is a int"),
         (with_delta(content=5), "`content` is a int"),
-        (with_delta(content=[5]), r"`content\[\]` is a int"),
+        (with_delta(content=[5]), r"`content\[0\]` is a int"),
         (with_delta(content=[{"thinking": 5}]), "`thinking` is a int"),
         (with_delta(refusal=5), "`refusal` is a int"),
         (with_delta(reasoning=5), "`reasoning` is a int"),
         (with_delta(reasoning_details="x"), "`reasoning_details` is a str"),
         (with_delta(tool_calls="x"), "`tool_calls` is a str"),
-        (with_delta(tool_calls=["x"]), r"`tool_calls\[\]` is a str"),
+        (with_delta(tool_calls=["x"]), r"`tool_calls\[0\]` is a str"),
         (with_delta(tool_calls=[{"function": "x"}]), r"`tool_calls\[\].function` is a str"),
         (with_delta(tool_calls=[{"id": 5}]), r"`tool_calls\[\].id` is a int"),
         (with_delta(tool_calls=[{"function": {"name": 5}}]), "name` is a int"),
@@ -508,3 +531,10 @@ def test_a_type_that_cannot_be_is_named(payload, words):
 def test_arguments_given_as_an_object_are_text_afterwards():
     arguments = {"a": [1, {"b": None}]}
     assert json.loads(call_of({"function": {"arguments": arguments}}).arguments) == arguments
+
+
+def test_an_answer_that_is_plain_text_can_be_gone_on_with():
+    lost = OpenAIDialect.request_body(Chat([{"role": "user", "content": "Hello"}]))
+    assert OpenAIDialect.can_be_continued(lost)
+    sent, _ = OpenAIDialect.continued_body(lost, "Once", "https://h/", "auto", "Go on")
+    assert len(sent["messages"]) == len(lost["messages"]) + 2

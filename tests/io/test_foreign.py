@@ -4,13 +4,15 @@ import asyncio
 import socket
 import threading
 
+import httpx
 import pytest
-from loopback import PATIENCE
+from loopback import PATIENCE, wait_until
 
 from llm_kit._core.session import END
 from llm_kit._io.foreign import AsyncIterableSource, IterableSource
 from llm_kit._io.stop import Stopped, StopSignal, run
 from llm_kit.errors import StreamTruncatedError
+from llm_kit.testing import FakeServer, Reply
 
 
 class Source:
@@ -226,6 +228,50 @@ def test_a_response_behind_the_iterable_makes_a_thread_needless(name):
         assert run(stop, reading.read) == b"x"
         assert source.read_in == [threading.current_thread()]
         reading.close()
+
+
+def press_when_waiting(stop):
+    assert wait_until(lambda: stop.waits._wakes)
+    stop.fire()
+
+
+def test_a_generator_left_behind_in_the_read_of_a_connection_is_hung_up():
+    def ask(url):
+        with httpx.stream("POST", url, json={}) as response:
+            yield from response.iter_lines()
+
+    stop = StopSignal()
+    with FakeServer(Reply.text("one two").stall(after=1)) as server:
+        reading = IterableSource(stop, ask(server.base_url))
+        reading.read_in_background()
+        assert reading.read().startswith("data: ")
+        assert reading.read() == ""
+        threading.Thread(target=press_when_waiting, args=(stop,), daemon=True).start()
+        with pytest.raises(Stopped):
+            run(stop, reading.read)
+        reading.close()
+        assert server.requests[0].closed.wait(PATIENCE)
+
+
+class AsLiteLLM:
+    """It can be read in both ways, and closed in one; what it reads can be closed."""
+
+    def __init__(self, source):
+        self.completion_stream = source
+
+    def __iter__(self):
+        return iter(self.completion_stream)
+
+    def __aiter__(self):
+        return aiter(self.completion_stream)
+
+
+def test_what_is_behind_is_closed_where_the_stream_has_no_way(colour):
+    source = AsyncSource("ab") if colour.is_async else Source("ab")
+    both = AsLiteLLM(source)
+    reading = AsyncIterableSource(both) if colour.is_async else IterableSource(StopSignal(), both)
+    colour.close(reading)
+    assert source.closed_in is threading.current_thread()
 
 
 def test_the_end_of_a_generator_left_behind_is_its_own_threads_affair():

@@ -107,6 +107,113 @@ def test_a_hook_that_raises_for_the_status(package):
     assert caught.value.__dict__["_request"] is None
 
 
+class Head:
+    status_code, headers = 429, {"Retry-After": "2"}
+
+
+def sdk_error(name, package, **values):
+    """An error as an SDK raises it, told by the name of its class and of its package."""
+    base = type("Exception", (Exception,), {"__module__": f"{package}.errors"})
+    error = type(name, (base,), {"__module__": f"{package}.errors"})("its words")
+    vars(error).update(values)
+    return error
+
+
+REFUSED = {"error": {"message": "slow down"}}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sdk_error("APIError", "google", response=Head(), details=REFUSED),
+        sdk_error("ApiError", "cohere", status_code=429, headers=Head.headers, body=REFUSED),
+        openai.RateLimitError(
+            "no",
+            response=httpx.Response(429, headers=Head.headers, request=REQUEST),
+            body={"message": "slow down"},
+        ),
+    ],
+    ids=["google", "cohere", "openai"],
+)
+def test_an_sdk_that_asks_when_it_is_read_is_refused(error):
+    ours = translate(error, opened=True)
+    assert type(ours) is APIStatusError
+    assert (ours.status_code, ours.retry_after) == (429, 2.0)
+    assert "slow down" in str(ours)
+    assert ours.__cause__ is error
+
+
+def test_ollamas_refusal_has_no_headers():
+    ours = translate(
+        sdk_error("ResponseError", "ollama", status_code=404, error="no model"), opened=True
+    )
+    assert (type(ours), ours.status_code, ours.body) == (APIStatusError, 404, "no model")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sdk_error("ResponseError", "ollama", status_code=-1, error="boom"),
+        sdk_error("APIError", "google", code=502, details={"error": {"message": "boom"}}),
+        sdk_error("ApiError", "cohere", body="boom"),
+    ],
+    ids=["ollama", "google", "cohere"],
+)
+def test_an_sdks_report_inside_of_an_answer(error):
+    ours = translate(error, opened=True)
+    assert (type(ours), ours.message) == (StreamAPIError, "boom")
+
+
+def test_an_error_of_the_same_name_may_be_the_users():
+    for name in ("APIError", "ApiError", "ResponseError", "ProtocolError"):
+        error = sdk_error(name, "mine", status_code=404)
+        assert translate(error, opened=True) is error
+
+
+def test_what_litellm_says_in_its_own_words():
+    lost = sdk_error("MidStreamFallbackError", "litellm")
+    lost.__context__ = httpx.ReadError("gone")
+    ours = translate(lost, opened=True)
+    assert type(ours) is StreamTruncatedError
+    assert "ReadError: gone" in str(ours)
+    assert ours.__cause__ is lost
+    reported = sdk_error("MidStreamFallbackError", "litellm")
+    reported.__context__ = openai.APIError("boom", REQUEST, body={"message": "boom"})
+    assert type(translate(reported, opened=True)) is StreamAPIError
+    other = sdk_error("BudgetExceededError", "litellm")
+    assert translate(other, opened=True) is other
+    other.__context__ = KeyError("x")
+    assert translate(other, opened=True) is other
+
+
+@pytest.mark.parametrize(
+    ("package", "name", "ours"),
+    [
+        ("aiohttp", "ClientPayloadError", StreamTruncatedError),
+        ("aiohttp", "ServerDisconnectedError", StreamTruncatedError),
+        ("aiohttp", "ServerTimeoutError", StreamTimeoutError),
+        ("urllib3.exceptions", "ProtocolError", StreamTruncatedError),
+        ("urllib3.exceptions", "DecodeError", StreamProtocolError),
+        ("requests.exceptions", "StreamConsumedError", StreamProtocolError),
+    ],
+)
+def test_losses_of_requests_urllib3_and_aiohttp(package, name, ours):
+    error = getattr(pytest.importorskip(package), name)("gone")
+    assert type(translate(error, opened=True)) is ours
+
+
+def test_a_read_timeout_of_urllib3():
+    urllib3 = pytest.importorskip("urllib3")
+    error = urllib3.exceptions.ReadTimeoutError(None, "", "slow")
+    assert translate(error, opened=True).kind == "idle"
+
+
+def test_a_wrong_encoding_that_is_only_the_cause():
+    error = ValueError("payload")  # as aiohttp puts it
+    error.__cause__ = type("ContentEncodingError", (Exception,), {})("not gzip")
+    assert type(translate(error, opened=True)) is StreamProtocolError
+
+
 def test_an_error_of_a_ring_is_looked_at_once():
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first

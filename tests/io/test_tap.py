@@ -133,6 +133,45 @@ def test_a_socket_that_is_closed_already(pair):
         run(stop, lambda: stream.read(1))
 
 
+class Holder:
+    """As requests, urllib3 and http.client hold what they read, in this order."""
+
+    def __init__(self, name, inner):
+        setattr(self, name, inner)
+
+
+def test_a_response_of_requests_is_woken_where_it_reads_its_socket(pair):
+    file = pair[0].makefile("rb")
+    response = Holder("raw", Holder("_fp", Holder("fp", file)))
+    assert tap(response)
+    assert tap(response.raw)  # once is enough
+    pair[1].sendall(b"line\n")
+    over, stop = StopSignal(), StopSignal()
+    assert run(over, file.readline) == b"line\n"
+    over.fire()  # its read is over
+    thread, ends = in_thread(stop, lambda: file.readline() or END)
+    assert wait_until(lambda: stop.waits._wakes)
+    stop.fire()
+    thread.join(PATIENCE)
+    assert ends == [Stopped]
+    assert pair[1].recv(1) == b""
+    file.close()
+
+
+class Wrapped:
+    """A socket of another library's, such as pyOpenSSL's."""
+
+    def readable(self):
+        return True
+
+
+def test_a_file_whose_socket_is_not_known_cannot_be_woken(pair):
+    assert not tap(Holder("raw", socket.SocketIO(Wrapped(), "r")))
+    ring = Holder("raw", None)
+    ring.raw = ring
+    assert not tap(ring)
+
+
 # While the connection is being made
 
 

@@ -131,6 +131,29 @@ async def forgotten():
     return
 
 
+def test_what_should_have_been_entered():
+    with (
+        openai.OpenAI(api_key="x") as client,
+        pytest.raises(TypeError, match="enter it with `with`"),
+    ):
+        normalize(client.chat.completions.stream(model="m", messages=MESSAGES))
+
+
+class Both:
+    """It can be read in both ways, as type checkers see it first: with `async for`."""
+
+    def __iter__(self):
+        raise NotImplementedError
+
+    async def __aiter__(self):
+        yield "Hello"
+
+
+def test_what_can_be_read_in_both_ways_is_async():
+    stream = normalize(Both())
+    assert isinstance(stream, AsyncChatStream)
+
+
 class Awaitable:
     def __await__(self):
         return iter(())
@@ -255,7 +278,7 @@ def test_the_helper_of_the_openai_sdk():
 def test_an_object_of_the_sdk_that_is_no_part_of_a_stream(colour):
     item = openai.types.Model.construct(owned_by="x")
     error, _ = colour.fail(normalize(colour.source([item])), StreamProtocolError)
-    assert "can't read a openai.types.model.Model" in str(error)
+    assert "can't read an openai.types.model.Model" in str(error)
 
 
 def test_a_cut_stream_of_the_openai_sdk_does_not_pass_as_whole(colour, sdk):

@@ -125,7 +125,7 @@ def test_what_stood_before_a_broken_item_is_kept():
         processor.process(good + b'data: {"error": {"message": "boom"}}\n\n')
     assert processor.content == "Hi"
     assert caught.value.partial.content == "Hi"
-    with pytest.raises(StreamProtocolError, match="can't read a int"):
+    with pytest.raises(StreamProtocolError, match="can't read an int"):
         processor.process(5)
 
 

@@ -9,9 +9,11 @@ import httpx
 from llm_kit import (
     AsyncChatStream,
     AsyncLLMClient,
+    ChatDialect,
     ChatStream,
     Chunk,
     Deadlines,
+    Dialect,
     LLMClient,
     Recovery,
     ResponseInfo,
@@ -24,6 +26,8 @@ from llm_kit import (
     ToolCall,
     Usage,
     normalize,
+    register_adapter,
+    split_thinking,
 )
 
 
@@ -45,6 +49,8 @@ def sync_colour(client: LLMClient, items: list[str], words: Iterator[str]) -> No
     assert_type(StreamInterrupter().wrap(items), ChatStream)
     assert_type(StreamProcessor().wrap(StreamInterrupter().wrap(stream)), ChatStream)
     assert_type(normalize(items), ChatStream)
+    assert_type(normalize(items, dialect="anthropic"), ChatStream)
+    assert_type(split_thinking(items), ChatStream)
     assert_type(Deadlines(idle=5).wrap(items), ChatStream)
     LLMClient("http://h/v1", deadlines=Deadlines(total=None), retry=RetryPolicy(attempts=1))
     client.chat_stream([], deadlines=Deadlines(), retry=RetryPolicy(), recovery="restart")
@@ -66,6 +72,8 @@ async def async_colour(client: AsyncLLMClient, words: AsyncIterator[str]) -> Non
     assert_type(StreamInterrupter().wrap(words), AsyncChatStream)
     assert_type(StreamProcessor().wrap(stream), AsyncChatStream)
     assert_type(normalize(words), AsyncChatStream)
+    assert_type(normalize(words, "cohere"), AsyncChatStream)
+    assert_type(split_thinking(words, tags={"[T]": "[/T]"}), AsyncChatStream)
     assert_type(Deadlines().wrap(words), AsyncChatStream)
 
 
@@ -87,10 +95,23 @@ def own_http_clients() -> None:
     AsyncLLMClient("http://localhost:8000/v1", api_key=key)
 
 
+def dialects(own: type[ChatDialect], read_only: type[Dialect], items: list[Any]) -> None:
+    LLMClient("http://h", dialect="gemini")
+    AsyncLLMClient("http://h", dialect=own)
+    assert_type(normalize(items, dialect=read_only), ChatStream)
+
+
+def adapters(own: type[Dialect]) -> None:
+    assert_type(register_adapter(bytearray, bytes), None)
+    register_adapter(lambda item: hasattr(item, "text"), lambda item: [item.text])
+    register_adapter(own)
+
+
 def responses(response: httpx.Response) -> None:
     # One class of both colours: only its owner knows which.
     stream: Any = normalize(response)
     assert_type(StreamInterrupter().wrap(stream), Any)
+    assert_type(split_thinking(response), Any)
 
 
 def mistakes(client: AsyncLLMClient, stream: AsyncChatStream) -> None:
@@ -102,6 +123,10 @@ def mistakes(client: AsyncLLMClient, stream: AsyncChatStream) -> None:
     client.chat_stream([], recovery="again")  # type: ignore[arg-type]
     client.chat_stream([], deadlines=5)  # type: ignore[arg-type]
     LLMClient("http://h/v1", http_client=httpx.AsyncClient())  # type: ignore[arg-type]
+    LLMClient("http://h/v1", dialect="cohere")  # type: ignore[arg-type]
+    normalize(["a"], dialect="gpt")  # type: ignore[call-overload]
+    split_thinking(42)  # type: ignore[call-overload]
+    register_adapter(42)  # type: ignore[call-overload]
 
 
 def errors(error: StreamTruncatedError) -> None:

@@ -91,12 +91,33 @@ def _mode_for(url: str) -> ContinueMode:
     return "instruct"
 
 
-def can_be_continued(body: Mapping[str, Any]) -> bool:
+def mode_for(mode: ContinueMode, dialect: str, *known: ContinueMode) -> ContinueMode:
     """
-    Tell whether a server could go on in the middle of the answer to this request.
+    Check a mode, for dialects in which "auto" means to instruct.
+
+    Raises:
+        ValueError: it is a way of other APIs.
+    """
+    if mode == "auto":
+        return "instruct"
+    if mode not in known:
+        ways = ", ".join(f'"{way}"' for way in ("auto", *known))
+        raise ValueError(
+            f"{mode!r} is no way to continue an answer in the {dialect!r} dialect: {ways} are"
+        )
+    return mode
+
+
+def can_be_continued(body: Mapping[str, Any]) -> bool:
+    """Tell whether a server could go on in the middle of the answer to this request."""
+    return is_free(body.get("response_format"), body.get("tool_choice"))
+
+
+def is_free(form: Any, choice: Any) -> bool:
+    """
+    Tell whether an answer may have any form: only then it can be gone on with.
 
     It can't where it is made to begin anew: with a whole JSON value, or with a tool call.
     """
-    form, choice = body.get("response_format"), body.get("tool_choice")
     plain = form is None or (isinstance(form, Mapping) and form.get("type") == "text")
     return plain and choice in (None, "auto", "none")

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from llm_kit.dialects.continuing import can_be_continued, continued
+from llm_kit.dialects.request.continuing import can_be_continued, continued, mode_for
 from llm_kit.policies import INSTRUCTION, ContinueMode
 
 QUESTION = {"role": "user", "content": "Why is the sky blue?"}
@@ -181,3 +181,16 @@ def test_a_prefill_in_parts_is_left_as_it_is():
     own = {"role": "assistant", "content": [{"type": "text", "text": "Because"}]}
     sent, _ = continued(body(messages=[QUESTION, own]), " of", ELSEWHERE, "plain", INSTRUCTION)
     assert sent["messages"] == [QUESTION, own, {"role": "assistant", "content": " of"}]
+
+
+@pytest.mark.parametrize(
+    ("mode", "way"), [("auto", "instruct"), ("instruct", "instruct"), ("plain", "plain")]
+)
+def test_where_nothing_is_known_of_servers_auto_means_to_instruct(mode, way):
+    assert mode_for(mode, "mine", "instruct", "plain") == way
+
+
+def test_a_mode_of_other_apis_is_refused_with_those_that_work():
+    words = "'prefix' is no way to continue .* the 'mine' dialect: \"auto\", \"instruct\" are"
+    with pytest.raises(ValueError, match=words):
+        mode_for("prefix", "mine", "instruct")

@@ -1,0 +1,1 @@
+"""How a chat is put into each API's own form."""
