@@ -20,7 +20,7 @@ import attrs
 
 from llm_kit import Chunk, LLMClient, LLMKitError, Message, StreamInterrupter, StreamResult
 from llm_kit import __version__ as version
-from llm_kit.dialects import ChatDialectName
+from llm_kit.dialects import ChatDialectName, find_chat_dialect
 from llm_kit.settings import environment
 from llm_kit.testing import FakeServer
 
@@ -109,7 +109,7 @@ def _chat(options: Namespace) -> int:
     prompt = _prompt(options.prompt)
     if prompt is not None and not prompt.strip():
         raise ValueError('the prompt is empty: write llm-kit chat "...", or pipe a text into it')
-    url = options.base_url or environment("BASE_URL")
+    url = options.base_url or environment("BASE_URL", find_chat_dialect(options.dialect))
     with ExitStack() as stack:
         if not url:
             if options.dialect != "openai":

@@ -59,9 +59,9 @@ class LLMClient(Settings):
 
     Args:
         base_url: where the API is, usually ending in ``/v1``; by default LLM_KIT_BASE_URL, then
-            OPENAI_BASE_URL of the environment.
+            OPENAI_BASE_URL of the environment (that only where an API of OpenAI's is spoken).
         api_key: the key, or a callable that is asked for it before each request; by default
-            LLM_KIT_API_KEY, then OPENAI_API_KEY. It is never shown.
+            LLM_KIT_API_KEY, then OPENAI_API_KEY (likewise). It is never shown.
         model: for requests that name none; by default LLM_KIT_MODEL.
         auth: an ``httpx.Auth``, for servers that want more than a key.
         headers: sent with each request.

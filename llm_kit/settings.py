@@ -56,9 +56,9 @@ class Settings:
         dialect: str | type[ChatDialect],
     ) -> None:
         self.dialect = find_chat_dialect(dialect)
-        self.base_url = checked_url(base_url or environment("BASE_URL"))
+        self.base_url = checked_url(base_url or environment("BASE_URL", self.dialect))
         self.model = model or os.environ.get("LLM_KIT_MODEL") or None
-        self._api_key = api_key if api_key is not None else environment("API_KEY")
+        self._api_key = api_key if api_key is not None else environment("API_KEY", self.dialect)
         if self._api_key is not None and not (
             isinstance(self._api_key, str) or callable(self._api_key)
         ):
@@ -112,7 +112,7 @@ class Settings:
         request = Request(url, headers, dialect.request_body(chat), dialect)
         budget = Budget()
         budget.restrict(**asdict(_checked(deadlines, Deadlines, "deadlines") or self._deadlines))
-        retrial = self._retrial(retry, recovery, n, budget)
+        retrial = self._retrial(retry, recovery, n, request, budget)
         total = Accumulator()
         total.expected = n
         pipeline = Pipeline(total)
@@ -128,6 +128,7 @@ class Settings:
         retry: RetryPolicy | None,
         recovery: RecoveryAction | Recovery | None,
         n: int,
+        request: Request,
         budget: Budget,
     ) -> Retrial:
         policy = _checked(retry, RetryPolicy, "retry") or self._retry
@@ -145,7 +146,8 @@ class Settings:
                 'recovery="continue" goes on from one text, and n asks for several:'
                 ' use recovery="restart"'
             )
-
+        if recovery.action == "continue" and request.can_be_continued:
+            request.continued("...", recovery)  # a mode that can't be is told now, not at a loss
         return Retrial(policy, recovery, budget)
 
     def _key_headers(self, key: object, secrets: Secrets) -> dict[str, str]:
@@ -167,6 +169,7 @@ def _checked(value: T | None, kind: type[T], name: str) -> T | None:
     return value
 
 
-def environment(name: str) -> str | None:
+def environment(name: str, dialect: type[ChatDialect]) -> str | None:
     """Give what the environment says of ``BASE_URL`` or ``API_KEY``."""
-    return os.environ.get(f"LLM_KIT_{name}") or os.environ.get(f"OPENAI_{name}") or None
+    own = os.environ.get(f"{dialect.environment}_{name}") if dialect.environment else None
+    return os.environ.get(f"LLM_KIT_{name}") or own or None

@@ -130,6 +130,25 @@ def test_settings_come_from_the_environment(colour, monkeypatch):
     assert second.headers["authorization"] == "Bearer sk-own-key"
 
 
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini", "ollama"])
+def test_openai_s_key_is_sent_to_nobody_else(colour, monkeypatch, dialect):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-openai-key")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/never")
+    with FakeServer(Reply.error(401)) as server:
+        client = colour.client(server, api_key=None, dialect=dialect)
+        colour.fail(client.chat_stream(MESSAGES), APIStatusError)
+        assert "sk-openai-key" not in str(server.requests[0].headers)
+    with pytest.raises(ValueError, match="no base_url"):
+        colour.client(None, dialect=dialect)
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini", "responses"])
+def test_a_way_to_go_on_that_an_api_has_not_is_told_at_the_call(colour, dialect):
+    client = colour.client("http://127.0.0.1:9", dialect=dialect, retry=RetryPolicy(attempts=2))
+    with pytest.raises(ValueError, match="prefix"):
+        client.chat_stream(MESSAGES, recovery=Recovery("continue", mode="prefix"))
+
+
 def test_no_key_is_no_header(colour):
     with FakeServer(Reply.text("Hi")) as server:
         colour.read(colour.stream(server, client=colour.client(server, api_key=None)))

@@ -125,6 +125,12 @@ class ChatDialect(Dialect, Protocol):
     root: ClassVar[str] = ""
     """What stands before `path` if the base URL has no path of its own, like ``/v1``."""
 
+    environment: ClassVar[str] = ""
+    """
+    How the environment's variables for this API begin, like ``OPENAI``, that are looked at after
+    ``LLM_KIT_BASE_URL`` and ``LLM_KIT_API_KEY``. Another provider's key must not be sent here.
+    """
+
     @staticmethod
     def path(model: str | None) -> str:
         """

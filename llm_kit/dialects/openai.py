@@ -49,6 +49,7 @@ class OpenAIDialect(ChatDialect):
     """Reads one Chat Completions stream, and builds the request for it."""
 
     name: ClassVar[str] = "openai"
+    environment: ClassVar[str] = "OPENAI"
 
     @staticmethod
     def path(model: str | None) -> str:  # noqa: ARG004

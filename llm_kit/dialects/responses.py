@@ -59,6 +59,7 @@ class ResponsesDialect(ChatDialect):
     """Reads one stream of the Responses API, and builds the request for it."""
 
     name: ClassVar[str] = "responses"
+    environment: ClassVar[str] = "OPENAI"
 
     @staticmethod
     def path(model: str | None) -> str:  # noqa: ARG004
