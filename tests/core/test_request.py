@@ -2,6 +2,7 @@
 
 import pytest
 
+from llm_kit import Recovery
 from llm_kit._core.request import Request
 from llm_kit._core.session import Open
 from llm_kit.dialects.openai import OpenAIDialect
@@ -71,3 +72,17 @@ def test_a_field_is_left_out():
 )
 def test_what_a_server_refuses(status, words, body, refused):
     assert request(URL, {}, body).refused_option(status, words) == refused
+
+
+def test_a_request_goes_on_in_its_own_dialect():
+    made = request(URL, {"x": "y"}, {"messages": [{"role": "user", "content": "Hi"}]})
+    assert made.can_be_continued
+    again, left_out = made.continued("Hel ", Recovery("continue", instruction="Go on."))
+    assert [message["content"] for message in again.body["messages"]] == ["Hi", "Hel ", "Go on."]
+    assert (again.url, again.headers, left_out) == (URL, {"x": "y"}, "")
+    assert len(made.body["messages"]) == 1
+
+
+def test_what_must_be_whole_json_does_not_go_on():
+    body = {"messages": [], "response_format": {"type": "json_object"}}
+    assert not request(URL, {}, body).can_be_continued
