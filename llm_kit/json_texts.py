@@ -111,17 +111,17 @@ class JSONTextDecoder:
         self._line.clear()
         if not line.strip():
             return
+        value = decoded(line) if self._lines and line[0] == "{" else NOT_JSON
+        if value is not NOT_JSON:  # whole by itself: so what stood before it is over
+            found, left = _values_in("\n".join(self._lines))
+            values += [*found, NotJSON(left), value] if left else [*found, value]
+            self._clear()
+            return
         # Only a line that begins at the margin can end a value that is printed over several.
         ends = line[0] not in " \t" and line.rstrip()[-1] in "}],["
-        if not (ends and self._is_worth_a_try()):
+        if not (ends and (not self._lines or self._is_worth_a_try())):
             self._lines.append(line)
             return
-        if self._lines and line[0] == "{":
-            value = decoded(line)
-            if value is not NOT_JSON:  # whole by itself: what stood before it never will be
-                values += [NotJSON("\n".join(self._lines)), value]
-                self._clear()
-                return
         found, left = _values_in("\n".join((*self._lines, line)))
         values += found
         size = self._size

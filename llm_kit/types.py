@@ -38,7 +38,7 @@ class Message(TypedDict, total=False):
     content: Any
     name: str
     tool_calls: Sequence[ToolCall]
-    tool_call_id: str
+    tool_call_id: str | None
     refusal: str
     reasoning_content: str
     reasoning_details: Any

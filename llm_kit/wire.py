@@ -23,6 +23,7 @@ OnMalformed = Literal["raise", "skip"]
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
 _FIELDS = ("data", "event", "id", "retry")
+_END_MARKERS = frozenset({"[DONE]", '"[DONE]"', "DONE"})  # the first is OpenAI's own
 _SHOWN = 200  # characters of an unexpected body that an error quotes
 
 
@@ -154,12 +155,14 @@ class WireDecoder:
             self._read_other(text, kind, out)
             return
         self._saw_event = True
-        if not isinstance(payload, dict):
-            self._malformed(f"an event is JSON but no object: {_shown(text)}")
-        else:
+        if isinstance(payload, dict):
             self.read_object(payload, payload, out)  # the dialect may know this error's own form
             if kind == "error":
                 raise api_error(payload.get("error") or payload, whole=payload)
+        elif text.strip() in _END_MARKERS:
+            self.done = True
+        else:
+            self._malformed(f"an event is JSON but no object: {_shown(text)}")
 
     def _read_value(self, value: Any, out: ChunkSink) -> None:
         """Read one of the JSON texts that the body consists of."""
@@ -215,7 +218,7 @@ class WireDecoder:
         """Read an event that is not JSON: the end marker, a keep-alive, words, or garbage."""
         text = text.strip()
         lines = text.split("\n")
-        if text == "[DONE]":
+        if text in _END_MARKERS:
             self.done = self._saw_event = True
         elif len(lines) > 1 and all(map(_is_whole, lines)):
             self.quirks.add("events_without_blank_line")
@@ -262,7 +265,8 @@ def _raise_unframed_error(text: str) -> None:
 
 
 def _is_whole(text: str) -> bool:
-    return text.strip() == "[DONE]" or decoded(text) is not NOT_JSON
+    text = text.strip()
+    return text in _END_MARKERS or text.startswith(":") or decoded(text) is not NOT_JSON
 
 
 def _whole_part(text: str) -> str:

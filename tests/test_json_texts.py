@@ -66,6 +66,34 @@ def test_a_line_that_is_none_is_given_as_what_it_is():
     assert read(b'{"a": 1}{"cut\n') == [{"a": 1}, {"no JSON": '{"cut'}]
 
 
+LARGE = {"a": "x" * 16_500 + "}", "b": "x" * 1_000}
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_large_value_may_be_cut_where_it_looks_whole(indent):
+    """It is not tried again at once, and must not be lost for that."""
+    data = "\n".join(json.dumps(value, indent=indent) for value in (LARGE, LARGE, {"c": 1})) + "\n"
+    for place in (data.index("}") + 1, data.rindex("}", 0, -20) + 1):
+        pieces = [data[:place].encode(), data[place:].encode()]
+        assert read(*pieces) == [LARGE, LARGE, {"c": 1}]
+
+
+def test_a_large_line_is_given_at_its_end():
+    for size in (20_000, 50_000, 200_000):
+        value = {"a": "x" * size, "b": [{}]}
+        line = json.dumps(value).encode()
+        decoder = JSONTextDecoder()
+        given = [decoder.feed(line[at : at + 4]) for at in range(0, len(line), 4)]
+        given.append(decoder.feed(b"\n"))
+        assert [each for values in given for each in values] == [value]
+
+
+def test_a_value_over_several_lines_is_over_when_another_stands_whole():
+    pretty = json.dumps(LARGE, indent=1) + "\n"
+    pretty = pretty.replace(" \"b\"", "}\n \"b\"", 0)
+    assert read((pretty + json.dumps({"c": 1}) + "\n").encode()) == [LARGE, {"c": 1}]
+
+
 def test_what_is_no_json():
     assert decoded(' {"a": 1} ') == {"a": 1}
     for text in ("", "{", "[" * 100_000, '{"a"', "{} x"):

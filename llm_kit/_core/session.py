@@ -24,6 +24,7 @@ from llm_kit.errors import (
     LLMKitError,
     StreamAPIError,
     StreamError,
+    StreamProtocolError,
     StreamTimeoutError,
     StreamTruncatedError,
 )
@@ -32,6 +33,7 @@ from llm_kit.types import ResponseInfo, Status
 log = logging.getLogger("llm_kit")
 
 _ERROR_BODY = (64 * 1024, 5.0)  # bytes and seconds that an error's body may take
+_TAIL = 5.0  # seconds that a body may stay open behind a whole answer, if it has no end marker
 _BEHIND_END = (64 * 1024, 0.1)  # bytes and seconds for what stands behind the end marker
 
 
@@ -190,6 +192,8 @@ class _Attempt:
         """A field of the request that the server would not have."""
         self.spoke = False
         """Whether the model has said anything."""
+        self._tail_due: float | None = None
+        """Until when usage and the end marker may come: nothing else is missing."""
 
     @property
     def request(self) -> Request | None:
@@ -210,15 +214,23 @@ class _Attempt:
             if self._opening is not None:
                 yield from self._open(self._opening)
             while not decoder.done:
-                item = yield READ
+                item = (
+                    yield READ
+                    if self._tail_due is None
+                    else Read(min(self._tail_due, self._budget.wait(self._pipeline.now)))
+                )
                 if item is END:
                     self._flush()
                     break
                 decoder.feed(item, self._fresh)
-                self._look()
+                if self._look():
+                    with suppress(TimeUp):
+                        yield Sleep(self._pipeline.now)  # the loop takes what came
+                    if self._tail_due is None and total.is_whole:
+                        self._tail_due = self._pipeline.now + _TAIL
         except TimeUp:
             loss = self._budget.error(self._pipeline.now)
-        except (StreamTruncatedError, StreamTimeoutError) as error:
+        except (StreamTruncatedError, StreamTimeoutError, StreamProtocolError) as error:
             loss = error
         except StreamAPIError as error:
             failure = error
@@ -301,8 +313,14 @@ class _Attempt:
         self._look()
         return reported
 
-    def _look(self) -> None:
-        """See whether something was said, and pass on what came to a later attempt."""
+    def _look(self) -> bool:
+        """
+        See whether something was said, and pass on what came to a later attempt.
+
+        Returns:
+            Whether the answer may be whole now.
+        """
+        last = self._fresh[-1] if self._fresh else None
         for chunk in self._fresh:
             if chunk.delta or says_something(chunk):
                 self.spoke = True
@@ -312,6 +330,9 @@ class _Attempt:
             for chunk in self._fresh:
                 self._relay.append(chunk)
             self._fresh.clear()
+        if last is None:
+            return False
+        return last.finish_reason is not None or (last.usage is not None and not last.delta)
 
 
 def status_of(error: Exception) -> Status:

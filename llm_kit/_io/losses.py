@@ -85,6 +85,7 @@ _LOSSES = {
     "TransportError",
     "TooManyRedirects",
     "ClientPayloadError",
+    "ChunkedEncodingError",
     "ClientConnectionError",
     "APIConnectionError",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -59,7 +60,12 @@ def check_dialect(dialect: type[Dialect], body: bytes) -> StreamResult:
     Raises:
         AssertionError: it does not; the message says what was expected.
     """
-    _expect(isinstance(getattr(dialect, "name", None), str), "`name` must be a string")
+    _expect(isinstance(dialect, type), f"give the class of the dialect, not {dialect!r}")
+    name = getattr(dialect, "name", None)
+    _expect(isinstance(name, str) and bool(name), "`name` must be a string that says something")
+    known: Any = DIALECTS.get(dialect.name)
+    _expect(known is None or known in dialect.__mro__, f"{name!r} is the name of another dialect")
+    _expect(isinstance(body, bytes), "the body must be bytes, as it came over the wire")
     payloads: list[Mapping[str, Any]] = []
     chunks, total = _read(dialect, [body], payloads)
     _expect(bool(payloads), "the body must be SSE or JSON lines, with at least one object")
@@ -69,6 +75,7 @@ def check_dialect(dialect: type[Dialect], body: bytes) -> StreamResult:
         f" got {[choice.finish_reason for choice in total.result().choices]}",
     )
     result = total.result()
+    result.status = "complete"
     singly, total = _read(dialect, [body[at : at + 1] for at in range(len(body))])
     _expect(singly == chunks, "the chunks must not depend on how the body was cut")
     _check_prefixes(dialect, payloads, result)
@@ -97,16 +104,27 @@ def _read(
     class Watched(base):  # type: ignore[misc]
         def read(self, payload: Mapping[str, Any], out: Any, raw: Any) -> None:
             before = copy.deepcopy(payload)
-            super().read(payload, out, raw)
+            given = super().read(payload, out, raw)
+            if inspect.iscoroutine(given):
+                given.close()
+            _expect(given is None, "read() gives nothing back, chunks go into `out`; it can't wait")
             _expect(payload == before, f"read() must not change the object: {before}")
             if payloads is not None:
                 payloads.append(payload)
 
-    decoder, total = WireDecoder(Watched, Limits()), Accumulator()
     chunks: list[Chunk] = []
-    for piece in pieces:
-        decoder.feed(piece, chunks)
-    decoder.flush(chunks)
+    total = Accumulator()
+    try:
+        decoder = WireDecoder(Watched, Limits())
+        for piece in pieces:
+            decoder.feed(piece, chunks)
+        decoder.flush(chunks)
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(
+            f"reading a body that ended well must give chunks, and gave {error!r}"
+        ) from error
     _check_chunks(chunks)
     for chunk in chunks:
         total.feed(chunk, 0.0)
@@ -121,6 +139,7 @@ def _feed(reader: Dialect, payload: Mapping[str, Any]) -> list[Chunk]:
 
 def _check_chunks(chunks: list[Chunk]) -> None:
     for chunk in chunks:
+        _expect(isinstance(chunk, Chunk), f"only Chunks go into `out`, not {chunk!r}")
         wrong = [name for name in _TEXTS if type(getattr(chunk, name)) is not str]
         wrong += [
             name
@@ -168,7 +187,8 @@ def _check_recognition(dialect: type[Dialect], payloads: list[Mapping[str, Any]]
     for stranger in _STRANGERS:
         its_own: Any = DIALECTS.get(dialect.name)  # which a user's class may replace
         if its_own is None or not its_own.recognises(stranger):
-            _expect(not dialect.recognises(stranger), f"this is no object of its own: {stranger}")
+            taken = dialect.recognises(stranger)
+            _expect(not taken, f"recognises() takes this for its own, and it is not: {stranger}")
 
 
 def _check_two_at_once(

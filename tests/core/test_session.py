@@ -97,12 +97,13 @@ class Script:
 
     def answer(self, ask):
         if isinstance(ask, Sleep):
-            self.pipeline.now = ask.until
+            # A sleep takes no answer's second.
+            self.pipeline.now = max(self.pipeline.now, ask.until) - 1
             return TimeUp()
         if isinstance(ask, Drain):
             return self.rest.pop(0) if self.rest else END
-        if ask is READ:
-            self.due = self.budget.wait(self.pipeline.now)
+        if isinstance(ask, Read):
+            self.due = self.budget.wait(self.pipeline.now) if ask.until is None else ask.until
         answer = self.answers.pop(0) if self.answers else END
         if isinstance(answer, TimeUp) and (due := self.budget.wait(self.pipeline.now)) < inf:
             self.pipeline.now = due
@@ -118,7 +119,7 @@ def test_a_stream_that_is_simply_read():
     script = Script(HELLO, FINISH)
     total = script.run()
     assert (total.content(), total.all_finished) == ("Hello", True)
-    assert script.asked == [READ, READ, READ, Drain(3.1)]
+    assert script.asked == [READ, READ, Sleep(2), Read(2 + 5), Drain(3.1)]
 
 
 def test_a_stream_that_is_opened_first():
@@ -126,20 +127,20 @@ def test_a_stream_that_is_opened_first():
     script = Script(HELLO, FINISH, heads=[head])
     total = script.run()
     assert total.response is head
-    assert script.asked == [script.opening, READ, READ, READ, Drain(4.1)]
+    assert script.asked == [script.opening, READ, READ, Sleep(3), Read(3 + 5), Drain(4.1)]
 
 
 def test_behind_the_end_marker_the_connection_is_only_drained():
     script = Script(HELLO, FINISH, DONE, HELLO)
     assert script.run().content() == "Hello"
-    assert script.asked[-2:] == [READ, Drain(3.1)]
+    assert script.asked[-2:] == [Read(2 + 5), Drain(3.1)]
 
 
 def test_a_drain_has_a_size():
     script = Script(FINISH, DONE)
     script.rest = [b"x" * 40_000] * 5
     script.run()
-    assert script.asked[2:] == [Drain(2.1)] * 2  # more than 64 KB: it ends
+    assert script.asked[3:] == [Drain(2.1)] * 2  # more than 64 KB: it ends
 
 
 @pytest.mark.parametrize("end", [TimeUp(), StreamTruncatedError("lost")])
@@ -293,7 +294,32 @@ def test_half_an_event_at_a_loss_is_none():
 
 @pytest.mark.parametrize("error", [StreamProtocolError("x"), ValueError("x")])
 def test_other_errors_pass(error):
-    assert Script(FINISH, error).fail(type(error)) is error
+    assert Script(HELLO, error).fail(type(error)) is error
+
+
+def test_garbage_behind_a_whole_answer_is_no_error():
+    assert Script(HELLO, FINISH, b"data: garbage\n\n").run().content() == "Hello"
+    assert Script(HELLO, FINISH, b"<html>").run().content() == "Hello"
+    Script(HELLO, FINISH, b"data: garbage\n\n", expected=2).fail(StreamProtocolError)
+
+
+USAGE = {"choices": [], "usage": {"prompt_tokens": 1}}
+
+
+def test_a_whole_answer_waits_but_shortly_for_its_end():
+    """Not the whole idle deadline: some servers leave the connection open."""
+    script = Script(HELLO, FINISH, USAGE, b": ping\n\n", TimeUp())
+    total = script.run()
+    assert (total.content(), total.usage.prompt_tokens) == ("Hello", 1)
+    whole = [READ, READ, Sleep(2), Read(7), Sleep(3), Read(7), Read(7)]
+    assert script.asked[: len(whole)] == whole
+
+
+def test_an_answer_that_is_not_whole_is_waited_for():
+    other = {"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}
+    script = Script(HELLO, FINISH, other, expected=2)
+    script.run()
+    assert script.asked[:6] == [READ, READ, Sleep(2), READ, Sleep(3), Read(3 + 5)]
 
 
 def test_a_finish_reason_that_says_error():

@@ -190,6 +190,7 @@ def test_what_litellm_says_in_its_own_words():
     ("package", "name", "ours"),
     [
         ("aiohttp", "ClientPayloadError", StreamTruncatedError),
+        ("requests", "ChunkedEncodingError", StreamTruncatedError),
         ("aiohttp", "ServerDisconnectedError", StreamTruncatedError),
         ("aiohttp", "ServerTimeoutError", StreamTimeoutError),
         ("urllib3.exceptions", "ProtocolError", StreamTruncatedError),

@@ -54,6 +54,7 @@ class Words(ChatDialect):
 def test_a_dialect_without_faults_passes():
     result = check_dialect(Words, body_of(*WORDS))
     assert (result.content, result.finish_reason) == ("Hello", "stop")
+    assert result.status == "complete"
 
 
 def test_a_dialect_that_only_reads_passes():
@@ -66,6 +67,40 @@ def test_a_dialect_that_only_reads_passes():
 
 class Nameless(Words):
     name = None
+
+
+class Listing(Words):
+    def read(self, payload, out, raw):
+        return [Chunk("x")]
+
+
+class Silent(Words):
+    def read(self, payload, out, raw):
+        pass
+
+
+class Waiting(Words):
+    async def read(self, payload, out, raw):
+        pass
+
+
+class Raising(Words):
+    def read(self, payload, out, raw):
+        payload["end"]["x"]
+
+
+class Texting(Words):
+    def read(self, payload, out, raw):
+        out.append("x")
+
+
+class Alone(Words):
+    def __init__(self):
+        self.done = False
+
+
+class Taken(Words):
+    name = "openai"
 
 
 class Endless(Words):
@@ -149,12 +184,19 @@ def emptied(chat):
     ("dialect", "words"),
     [
         (Nameless, "`name` must be a string"),
+        (Taken, "'openai' is the name of another dialect"),
+        (Listing, "read.. gives nothing back"),
+        (Waiting, "it can't wait"),
+        (Silent, "must give chunks, and gave StreamProtocolError"),
+        (Raising, "must give chunks, and gave KeyError"),
+        (Texting, "only Chunks go into `out`, not 'x'"),
+        (Alone, "must give chunks, and gave TypeError"),
         (Endless, "must give a finish_reason for every choice"),
         (Changing, "must not change the object"),
         (Rawless, "`raw` must be the object"),
         (Early, "before the answer was whole"),
         (Blind, "must know at least one object"),
-        (Greedy, r"this is no object of its own: \{\}"),
+        (Greedy, r"takes this for its own, and it is not: \{\}"),
         (Shared, "must not depend on how the body was cut|must not have anything in common"),
         (Done, "`done` must be False"),
         (Fragile, "must give chunks, nothing or an LLMKitError; this one gave TypeError"),
@@ -196,6 +238,19 @@ def test_an_object_that_another_dialect_takes_for_its_own():
     payload = {"word": "x", "end": "stop", "choices": [{"delta": {}}]}
     with pytest.raises(AssertionError, match=r"\['openai'\] take this object for theirs too"):
         check_dialect(Chosen, body_of(payload))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "words"),
+    [
+        ("words", b"", "give the class"),
+        (Words(set()), b"", "give the class"),
+        (Words, "{}", "bytes"),
+    ],
+)
+def test_what_the_check_is_given(dialect, body, words):
+    with pytest.raises(AssertionError, match=words):
+        check_dialect(dialect, body)
 
 
 def test_a_body_without_objects():
