@@ -91,7 +91,7 @@ class LLMClient(Settings):
         retry: RetryPolicy | None = None,
         limits: Limits | None = None,
         http_client: HTTPClient | None = None,
-        dialect: ChatDialectName | type[ChatDialect] = "openai",
+        dialect: ChatDialectName | str | type[ChatDialect] = "openai",
     ) -> None:
         super().__init__(base_url, api_key, model, headers, deadlines, retry, limits, dialect)
         if http_client is not None and not hasattr(http_client, "send"):
@@ -192,7 +192,7 @@ class AsyncLLMClient(Settings):
         retry: RetryPolicy | None = None,
         limits: Limits | None = None,
         http_client: AsyncHTTPClient | None = None,
-        dialect: ChatDialectName | type[ChatDialect] = "openai",
+        dialect: ChatDialectName | str | type[ChatDialect] = "openai",
     ) -> None:
         super().__init__(base_url, api_key, model, headers, deadlines, retry, limits, dialect)
         if http_client is not None and not hasattr(http_client, "send"):

@@ -750,3 +750,18 @@ def test_a_lost_answer_to_a_prefill_of_the_users_goes_on_from_both(colour):
         assert server.requests[1].json["messages"] == [*MESSAGES, assistant("Sure: one")]
     assert stream.result.content == "one two"
     assert chat == [*MESSAGES, assistant("Sure: ")]  # the user's own list stays as it is
+
+
+def test_signatures_and_sources_of_a_continued_answer_are_not_fused(colour):
+    def thought(signature):
+        detail = {"type": "reasoning.text", "text": "Hm", "signature": signature, "index": 0}
+        return frame({"reasoning_details": [detail]}, citations=["u1", "u2"])
+
+    first = Reply((thought("one"), frame({"content": "one"}), Cut()))
+    second = Reply((thought("two"), frame({"content": " two"}, "stop"), DONE))
+    with FakeServer(first, second) as server:
+        stream = recovering(colour, server, "continue")
+        colour.read(stream)
+    details = stream.result.to_message()["reasoning_details"]
+    assert [(each["text"], each["signature"]) for each in details] == [("Hm", "one"), ("Hm", "two")]
+    assert stream.result.extra["citations"] == ["u1", "u2"]

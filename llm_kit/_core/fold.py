@@ -15,6 +15,9 @@ from llm_kit._core.text import Text
 # Strings that name a thing rather than continue it: joined they would read "texttext".
 _LABELS = frozenset({"id", "type", "format", "role", "name"})
 
+# Lists of what an answer rests on: each of their items is whole, and twice the same is one source.
+_SOURCES = frozenset({"annotations", "citations", "search_results"})
+
 
 class _Items:
     __slots__ = ("by_index", "items")
@@ -53,12 +56,12 @@ def fold(node: Any, new: Any) -> Any:
 
 
 def _fold_item(items: _Items, item: Any) -> None:
-    index = item.get("index") if isinstance(item, Mapping) else None
-    place = items.by_index.get(index) if type(index) is int else None
+    index = _index(item)
+    place = None if index is None else items.by_index.get(index)
     if place is not None:
         items.items[place] = fold(items.items[place], item)
         return
-    if type(index) is int:
+    if index is not None:
         items.by_index[index] = len(items.items)
     items.items.append(fold(None, item))
 
@@ -72,3 +75,35 @@ def unfold(node: Any) -> Any:
     if isinstance(node, _Items):
         return [unfold(item) for item in node.items]
     return node
+
+
+def behind(before: Any, new: Any, name: str = "") -> Any:
+    """
+    Give a value of a later attempt so that `fold` fuses no item of it with an earlier one's.
+
+    Each attempt numbers its items from 0: they are numbered on. A source that was named before
+    is left out.
+
+        >>> behind({"a": [{"index": 0}]}, {"a": [{"index": 0}]})
+        {'a': [{'index': 1}]}
+
+    Args:
+        before: the plain value that the earlier attempts have added up to.
+        new: the later attempt's; it is left as it is.
+        name: under which name it stands.
+    """
+    if isinstance(before, Mapping) and isinstance(new, Mapping):
+        return {each: behind(before.get(each), value, each) for each, value in new.items()}
+    if not isinstance(before, list) or not isinstance(new, list):
+        return new
+    start = max((index + 1 for item in before if (index := _index(item)) is not None), default=0)
+    return [
+        item if (index := _index(item)) is None else {**item, "index": start + index}
+        for item in new
+        if name not in _SOURCES or item not in before
+    ]
+
+
+def _index(item: Any) -> int | None:
+    index = item.get("index") if isinstance(item, Mapping) else None
+    return index if type(index) is int else None

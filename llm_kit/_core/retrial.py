@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import tenacity
 
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.budget import Budget
+from llm_kit._core.fold import behind
 from llm_kit._core.request import Request
 from llm_kit._core.seam import Seam
 from llm_kit.dialects.base import FAILED_REASONS, ChunkSink
@@ -154,7 +155,7 @@ class Retrial:
         if continues and text.strip():
             total.reopen()
             continued, left_out = request.continued(text, self._recovery)
-            again = _Again(out, total.usage, restarts=False)
+            again = _Again(out, total.usage, earlier=total.result().extra)
             return continued, Seam(text, again, restored=left_out)
         return request, _Again(out, total.usage, restarts=total.chunk_count > 0)
 
@@ -211,19 +212,31 @@ class _Again:
     """
     Passes the chunks of a later attempt on, adding to their usage what was spent before.
 
+    What goes on from earlier ones is kept apart from what they have put into ``extra``.
+
     A new beginning is told only when something is said: until then what came before is what
     there is, and a new attempt that is lost before that leaves it as it was.
     """
 
-    def __init__(self, out: ChunkSink, spent: Usage | None, *, restarts: bool) -> None:
+    def __init__(
+        self,
+        out: ChunkSink,
+        spent: Usage | None,
+        *,
+        restarts: bool = False,
+        earlier: Mapping[str, Any] | None = None,
+    ) -> None:
         self._out = out
         self._spent = spent
         self._restarts = restarts
+        self._earlier = earlier
         self._held: list[Chunk] = []
 
     def append(self, chunk: Chunk) -> None:
         if chunk.usage is not None and self._spent is not None:
             chunk.usage = _sum(self._spent, chunk.usage)
+        if chunk.extra is not None:
+            chunk.extra = behind(self._earlier, chunk.extra)
         if not self._restarts:
             self._out.append(chunk)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import unquote, unquote_plus, urlsplit, urlunsplit
 
 
 def checked_url(url: object) -> str:
@@ -37,9 +37,10 @@ def _is_host(host: str) -> bool:
 
 
 def secrets_in_url(url: str) -> list[str]:
-    """Give what may be secret in a URL: the password, and the values of its query."""
+    """Give what may be secret in a URL, as it stands there and decoded: password and query."""
     parts = urlsplit(url)
-    return [parts.password or "", *(value for _, value in parse_qsl(parts.query))]
+    values = [parts.password or "", *(pair.partition("=")[2] for pair in parts.query.split("&"))]
+    return [form(value) for value in values for form in (str, unquote, unquote_plus)]
 
 
 def shown_url(url: str) -> str:

@@ -21,8 +21,12 @@ from llm_kit.policies import Limits
 from llm_kit.types import Chunk
 from llm_kit.wire import OnMalformed, WireDecoder
 
-# Objects without any of these say nothing that anybody could read, in whatever dialect.
-_KNOWN_FIELDS = {"choices", "usage", "error", "detail", "object", "id", "model", "created"}
+# Fields in which an object of nearly any dialect says something.
+_TELLING = frozenset({"choices", "error", "detail"})
+# What many an object has that says nothing else: with others beside, it is of an unknown shape.
+_COMMON = frozenset(
+    {"usage", "object", "id", "model", "created", "system_fingerprint", "service_tier"}
+)
 
 _Reader = Callable[[Any, ChunkSink], None]
 _DEFAULT_LIMITS = Limits()
@@ -142,8 +146,8 @@ class ItemDecoder:
 
     def _is_readable(self, payload: Mapping[str, Any]) -> bool:
         """Tell an object that may be part of a stream from one of an unknown shape."""
-        some = not payload or bool(payload.keys() & _KNOWN_FIELDS)
-        return some or self._wire.knows(payload)
+        fields = payload.keys()
+        return bool(fields & _TELLING) or fields <= _COMMON or self._wire.knows(payload)
 
 
 class _Adapted:

@@ -72,6 +72,8 @@ _KNOWN_IN_CALL = frozenset(
     {"type", "id", "call_id", "name", "input", "args", "arguments", "index", "error", "status"}
 )
 _CLAUDE, _RESPONSES, _GEMINI = "anthropic-claude-v1", "openai-responses-v1", "google-gemini-v1"
+# Of reasoning, by how the name of its provider begins.
+_FORMATS = {"anthropic": _CLAUDE, "bedrock": _CLAUDE, "google": _GEMINI, "openai": _RESPONSES}
 
 
 def is_message(item: object) -> bool:
@@ -93,7 +95,7 @@ class LangChainMessages(Dialect):
         self._ids: dict[Any, Any] = {}
         self._numbers: dict[str, dict[Any, int]] = {}
         self._empty_calls: set[int | None] = set()
-        self._format = _CLAUDE
+        self._format: str | None = None
 
     @staticmethod
     def recognises(payload: Mapping[str, Any]) -> bool:
@@ -107,8 +109,8 @@ class LangChainMessages(Dialect):
             chunk.role = _ROLES.get(payload.get("type", ""))
         metadata = payload.get("response_metadata") or NOTHING
         kwargs = payload.get("additional_kwargs") or NOTHING
-        if str(metadata.get("model_provider")).startswith("google"):
-            self._format = _GEMINI
+        if "model_provider" in metadata:
+            self._format = _FORMATS.get(str(metadata["model_provider"]).partition("_")[0])
         chunk.tool_calls = tuple(self._tool_calls(payload, kwargs))
         self._called = self._called or bool(chunk.tool_calls)
         self._empty_calls -= {call.index for call in chunk.tool_calls if call.arguments}
@@ -196,6 +198,8 @@ class LangChainMessages(Dialect):
                 call.extra = {"type": "custom"}
         elif kind in _CALLS:
             self._read_call(block, chunk)
+        elif kind == "non_standard" and isinstance(block.get("value"), Mapping):
+            self._read_block({"index": place, **block["value"]}, chunk)  # of the provider's own
         else:
             self._read_other(str(kind), place, block, chunk)
 
@@ -217,20 +221,30 @@ class LangChainMessages(Dialect):
         # A list is Mistral's, which wants nothing back.
         if isinstance(thought, str) and (thought or block.get("signature")):
             number = self._number("thought", place)
-            detail |= {"format": self._format, "index": number}
+            detail |= {"format": self._format or _CLAUDE, "index": number}
             append_extra(chunk, "reasoning_details", detail)
 
     def _read_reasoning(self, block: Mapping[str, Any], place: Any, chunk: Chunk) -> None:
-        """Read an item of the Responses API; or of LangChain's "v1", with one text."""
+        """Read an item of the Responses API; or anybody's in LangChain's "v1", with one text."""
+        extras = block.get("extras")
+        if isinstance(extras, Mapping):
+            block = {**extras, **block}
+        ident = self._ids.setdefault(place, block.get("id"))  # said when the item begins
+        signature = block.get("signature")
+        if ident is None and (signature or self._format in (_CLAUDE, _GEMINI)):
+            thought = {"thinking": block.get("reasoning"), "signature": signature}
+            self._read_thinking(thought, place, chunk)
+            return
         pieces = [("text", part, "text") for part in as_objects("content", block.get("content"))]
         summary = as_objects("summary", block.get("summary"))
         pieces += [("summary", part, "text") for part in summary]
-        pieces.append(("text", block, "reasoning"))
-        ident = self._ids.setdefault(place, block.get("id"))  # said when the item begins
+        pieces.append(("summary", block, "reasoning"))
         for slot, part, name in pieces:
             text = as_text(name, part.get(name))
             if text:
                 chunk.reasoning += text
+                if ident is None and part is block:
+                    continue  # nobody knows whose it is
                 self._add_detail(chunk, (place, slot, part.get("index")), slot, text, ident)
         sealed = block.get("encrypted_content")
         if sealed:

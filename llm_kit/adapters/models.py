@@ -12,6 +12,7 @@ import base64
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import Any
 
 # What the helpers of openai (`chat.completions.stream()`) and anthropic (`messages.stream()`)
@@ -51,11 +52,12 @@ def wire_form(model: Any) -> Mapping[str, Any] | None:
     """
     Give the wire object that a model was made from; None for an event that was never sent.
 
-    Only what was sent is in it: fields that an SDK fills in by itself stay absent.
+    Only what was sent is in it: fields that an SDK fills in by itself stay absent. Where nothing
+    was sent the model is somebody's own, and all that it says are its defaults.
     """
     kind = getattr(model, "type", None)
     if kind == "chunk":  # the openai SDK's helper has each chunk in an event
-        model = model.chunk
+        model = getattr(model, "chunk", model)
     elif isinstance(kind, str) and kind in _DERIVED:
         return None
     elif is_model(data := getattr(model, "data", None)):  # mistralai's CompletionEvent
@@ -63,13 +65,14 @@ def wire_form(model: Any) -> Mapping[str, Any] | None:
     # google-genai's models are known by this field of theirs. They hold bytes, which they would
     # write in another alphabet than was sent.
     has_bytes = hasattr(model, "sdk_http_response")
-    dumped: dict[str, Any] = model.model_dump(
+    dump = partial(
+        model.model_dump,
         mode="python" if has_bytes else "json",
         by_alias=True,
-        exclude_unset=True,
         exclude=_ADDED,
         warnings=False,  # the models were not validated: pydantic's doubts say nothing
     )
+    dumped: dict[str, Any] = dump(exclude_unset=True) or dump(exclude_none=True)
     return {name: _plain(value) for name, value in dumped.items()} if has_bytes else dumped
 
 

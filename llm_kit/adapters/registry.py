@@ -11,6 +11,7 @@ from llm_kit.dialects.base import Dialect
 Adapter = Callable[[Any], Any]
 Recogniser = type | Callable[[Any], bool]
 
+_BUILT_IN = dict(DIALECTS)
 _adapters: list[tuple[Recogniser, Adapter]] = []
 
 
@@ -37,22 +38,38 @@ def register_adapter(kind: Any, adapter: Adapter | None = None) -> None:
     Args:
         kind: a class, or a function that tells by an item whether the adapter reads its class.
             Alone, a `Dialect`: its name can be given as ``dialect=`` from then on, and its objects
-            are recognised.
+            are recognised. A subclass of a built-in dialect replaces it.
         adapter: gives for an item what stands for it in a stream: a `Chunk`, a ``str``, a dict in
             a known dialect's form, a list of these, or None for nothing.
+
+    Raises:
+        TypeError, ValueError: this is neither; or the name of a dialect is taken.
     """
     recogniser: Recogniser = kind
     if adapter is None:
-        if not hasattr(kind, "recognises"):
-            raise TypeError(
-                "register_adapter takes a class or function and an adapter, or a Dialect alone:"
-                " register_adapter(MyEvent, lambda event: event.text)"
-            )
-        DIALECTS[kind.name] = kind
+        _register_dialect(kind)
     elif not callable(adapter) or not callable(kind):
         raise TypeError("register_adapter(kind, adapter): both must be callable")
     else:
         _adapters.insert(0, (recogniser, adapter))
+
+
+def _register_dialect(dialect: Any) -> None:
+    name = getattr(dialect, "name", None)
+    bases = getattr(dialect, "__mro__", None)  # an instance has none
+    if not (bases and hasattr(dialect, "recognises") and name and isinstance(name, str)):
+        raise TypeError(
+            "register_adapter takes a class or function and an adapter, or the class of a"
+            " Dialect alone: register_adapter(MyEvent, lambda event: event.text)"
+        )
+    known = _BUILT_IN.get(name)
+    if known is not None and known not in bases:
+        raise ValueError(
+            f"the name {name!r} is taken: give your dialect another, or make it a subclass of"
+            f" {known.__name__} that replaces it"
+        )
+    DIALECTS.pop(name, None)  # the last one there is asked first
+    DIALECTS[name] = dialect
 
 
 def find_adapter(item: Any) -> Adapter | None:

@@ -67,8 +67,12 @@ def find_chat_dialect(dialect: str | type[ChatDialect]) -> type[ChatDialect]:
 
 
 def recognise(payload: Mapping[str, Any]) -> type[Dialect] | None:
-    """Tell by its shape of which dialect an object is, None if it may be of several."""
-    for dialect in DIALECTS.values():
+    """
+    Tell by its shape of which dialect an object is, None if it may be of several.
+
+    What a user has added last is asked first.
+    """
+    for dialect in reversed(DIALECTS.values()):
         if dialect.recognises(payload):
             return dialect
     return None

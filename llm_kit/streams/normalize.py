@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from functools import partial
 from typing import Any, Protocol, overload
 
@@ -18,11 +24,13 @@ from llm_kit._io.responses import as_response
 from llm_kit._io.stop import StopSignal
 from llm_kit.adapters.items import ItemDecoder
 from llm_kit.adapters.litellm import is_async
+from llm_kit.adapters.models import is_model
 from llm_kit.dialects import DialectName
 from llm_kit.dialects.base import Dialect
 from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
 
-AnyDialect = DialectName | type[Dialect]
+AnyDialect = DialectName | str | type[Dialect]
+"""The names that are built in are said for editors; others may have been registered."""
 
 
 class HttpxResponse(Protocol):
@@ -61,12 +69,13 @@ def normalize(stream: Any, dialect: AnyDialect | None = None) -> ChatStream | As
         ['Hi']
 
     Args:
-        stream: a sync or async iterable of `Chunk`, ``str``, dicts in OpenAI's wire form,
-            objects of the openai SDK, or ``bytes`` of an SSE body cut anywhere; or an opened
-            response of httpx, httpx2, requests (``stream=True``), urllib3
-            (``preload_content=False``) or aiohttp. One of our own streams is given back as it
-            is. What can be iterated in both ways is read with ``async for``, as type checkers
-            see it; LiteLLM's streams in the way that they were asked for.
+        stream: a sync or async iterable of `Chunk`, ``str``, dicts in any dialect's wire form,
+            objects of the providers' SDKs, LiteLLM's or LangChain's, or ``bytes`` of a body (SSE
+            or JSON) cut anywhere; or an opened response of httpx, httpx2, requests
+            (``stream=True``), urllib3 (``preload_content=False``) or aiohttp. One of our own
+            streams is given back as it is. What can be iterated in both ways is read with
+            ``async for``, as type checkers see it; LiteLLM's streams in the way that they were
+            asked for.
         dialect: the wire form of what comes, by name or as a class (`Dialect`); needed only if
             ``str`` items are lines of a body, which can't be told from text.
 
@@ -81,6 +90,8 @@ def normalize(stream: Any, dialect: AnyDialect | None = None) -> ChatStream | As
     pipeline, budget, stop, secrets = Pipeline(Accumulator()), Budget(), StopSignal(), Secrets()
     make_decoder = partial(ItemDecoder, dialect, stream=stream)
     parts = (pipeline, stop, budget, secrets)
+    if _is_no_stream(stream):
+        raise TypeError(_advice(stream))
     response = as_response(stream)
     if response is not None:
         steps = stream_session(make_decoder, pipeline, budget, BEGIN)
@@ -95,13 +106,31 @@ def normalize(stream: Any, dialect: AnyDialect | None = None) -> ChatStream | As
     raise TypeError(_advice(stream))
 
 
+def _is_no_stream(stream: Any) -> bool:
+    """Tell what can be iterated, but is not what was meant."""
+    if isinstance(stream, Awaitable):  # a future can, and a request of aiohttp's
+        return not isinstance(stream, AsyncIterable)
+    return is_model(stream) and not isinstance(stream, AsyncIterable | Iterator)
+
+
 def _advice(stream: Any) -> str:
     kind = type(stream).__name__
-    if hasattr(stream, "__enter__") or hasattr(stream, "__aenter__"):
-        return f"a stream is expected, not a {kind}: enter it with `with`, and pass what that gives"
+    if isinstance(stream, Coroutine):
+        stream.close()
+    if hasattr(stream, "chat_stream"):
+        return f"a stream is expected, not a {kind}: pass what its chat_stream(messages) gives"
+    for enter, way in (("__aenter__", "async with"), ("__enter__", "with")):
+        if hasattr(stream, enter):
+            return (
+                f"a stream is expected, not a {kind}: enter it with `{way}`, and pass what that"
+                " gives"
+            )
+    if is_model(stream):
+        return (
+            f"a stream is expected, not a {kind}, which is a whole answer: ask with stream=True,"
+            " or pass a list of it, [answer]"
+        )
     if isinstance(stream, Awaitable):
-        if inspect.iscoroutine(stream):
-            stream.close()
         return f"a stream is expected, not a {kind}: await it first, and pass what it gives"
     if isinstance(stream, str | bytes | Mapping):
         return f"a stream of items is expected, not one {kind}: pass a list, [{kind}]"

@@ -5,6 +5,7 @@ from types import MappingProxyType, SimpleNamespace
 
 import pytest
 from openai.types.chat import ChatCompletionChunk
+from pydantic import BaseModel
 
 from llm_kit import Chunk, Limits, StreamAPIError, StreamProtocolError
 from llm_kit.adapters import registry
@@ -179,14 +180,45 @@ def test_an_error_names_what_is_taken_and_how_to_teach_more():
     assert "register_adapter(ThatClass, lambda item: item.text)" in told
 
 
-@pytest.mark.parametrize("item", [Event("thread"), Event(None), {"content": "x"}])
+class Answer(BaseModel):
+    """Somebody's own model, with names that wire objects have too."""
+
+    id: str = "1"
+    text: str = "x"
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        Event("thread"),
+        Event(None),
+        {"content": "x"},
+        {"id": "1", "text": "x"},
+        {"object": "answer", "model": "m", "created": 1, "answer": "x"},
+        {"output": {"text": "x"}, "usage": {"input_tokens": 1}, "request_id": "1"},  # DashScope's
+        Answer(id="1", text="x"),
+        Answer(),
+    ],
+)
 def test_objects_of_another_kind_are_refused(item):
     with pytest.raises(StreamProtocolError, match="can't read a"):
         read(item)
 
 
-def test_an_empty_dict_says_nothing():
-    assert read({})[1] == []
+def test_a_stream_that_is_known_may_have_objects_of_any_kind():
+    begun = {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+    _, chunks = read(begun, {"id": "1", "text": "x"}, model_of({"obfuscation": "x"}))
+    assert [chunk.delta for chunk in chunks if chunk.delta] == ["Hi"]
+
+
+@pytest.mark.parametrize("item", [{}, {"id": "1", "model": "m", "created": 1}])
+def test_an_object_without_anything_in_it_says_nothing(item):
+    assert read(item)[1] == []
+
+
+def test_usage_may_stand_alone():
+    (text, chunk) = read("Hi", {"id": "1", "usage": {"total_tokens": 3}})[1]
+    assert (text.delta, chunk.usage.total_tokens) == ("Hi", 3)
 
 
 def test_models_of_doubtful_types_are_read():

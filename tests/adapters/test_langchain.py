@@ -130,6 +130,7 @@ def test_usage_is_added_up():
         ({"finish_reason": "something_new"}, "something_new"),
         ({"stop_reason": "end_turn", "stop_sequence": None}, "stop"),
         ({"stopReason": "max_tokens"}, "length"),
+        ({"stopReason": "content_filtered"}, "content_filter"),
         ({"done_reason": "stop"}, "stop"),
         ({"status": "completed"}, "stop"),
         ({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}, None),
@@ -271,6 +272,74 @@ def test_geminis_signatures_stay_with_what_they_sign():
     assert result.extra == {}
 
 
+def plain(text, place=0, **more):
+    return {"type": "reasoning", "reasoning": text, "index": place, **more}
+
+
+@pytest.mark.parametrize(
+    ("provider", "form"),
+    [
+        ("anthropic", "anthropic-claude-v1"),
+        ("bedrock_converse", "anthropic-claude-v1"),
+        ("google_genai", "google-gemini-v1"),
+    ],
+)
+def test_signed_thoughts_in_langchains_own_form(provider, form):
+    by = {"response_metadata": {"model_provider": provider}}
+    redacted = {"type": "redacted_thinking", "data": "d"}
+    result = fold(
+        message([plain("Hm")], **by),
+        message([plain("m.")], **by),
+        message([plain("", extras={"signature": "s"})], **by),
+        message([{"type": "non_standard", "value": redacted, "index": 1}], **by),
+    )
+    assert result.reasoning == "Hmm."
+    assert result.extra == {
+        "reasoning_details": [
+            {
+                "type": "reasoning.text",
+                "text": "Hmm.",
+                "signature": "s",
+                "format": form,
+                "index": 0,
+            },
+            {
+                "type": "reasoning.encrypted",
+                "data": "d",
+                "format": "anthropic-claude-v1",
+                "index": 1,
+            },
+        ]
+    }
+
+
+def test_a_signature_tells_whose_thought_it_is_where_nothing_else_does():
+    result = fold(message([plain("Hm", extras={"signature": "s"}), plain("m", 1, extras=5)]))
+    (detail,) = result.extra["reasoning_details"]
+    assert (detail["format"], detail["signature"]) == ("anthropic-claude-v1", "s")
+    assert result.reasoning == "Hmm"
+
+
+def test_reasoning_items_in_langchains_own_form():
+    by = {"response_metadata": {"model_provider": "openai"}}
+    sealed = {"type": "reasoning", "id": "rs_1", "extras": {"encrypted_content": "e"}}
+    result = fold(
+        message([plain("", "lc_rs_0", id="rs_1")], **by),
+        message([plain("Hm", "lc_rs_0")], **by),
+        message([sealed | {"index": "lc_rs_0"}], **by),
+    )
+    same = {"id": "rs_1", "format": "openai-responses-v1"}
+    assert result.extra["reasoning_details"] == [
+        {"type": "reasoning.summary", "summary": "Hm", **same, "index": 0},
+        {"type": "reasoning.encrypted", "data": "e", **same, "index": 1},
+    ]
+
+
+def test_an_unknown_block_in_langchains_own_form_is_kept():
+    strange = {"type": "non_standard", "value": 5}
+    assert extra_of(strange) == {"non_standard": [strange]}
+
+
 def test_mistrals_thoughts_are_a_list():
     (chunk,) = read(message([{"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}]))
     assert (chunk.reasoning, chunk.extra) == ("Hm", None)
@@ -365,7 +434,12 @@ def test_what_else_an_integration_gives_is_kept():
 
 
 def test_what_stands_on_every_message_is_said_once():
-    every = {"model_provider": "groq", "x": "y", "logprobs": {"content": [{"token": "a"}]}}
+    every = {
+        "model_provider": "groq",
+        "output_version": "v1",
+        "x": "y",
+        "logprobs": {"content": [{"token": "a"}]},
+    }
     chunks = read(*(message("a", response_metadata=every) for _ in range(2)))
     assert [chunk.extra for chunk in chunks] == [{"x": "y"}, None]
     assert chunks[0].logprobs == {"content": [{"token": "a"}]}

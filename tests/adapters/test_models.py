@@ -32,6 +32,11 @@ def test_what_was_sent_and_nothing_else():
     }
 
 
+def test_a_model_of_which_nothing_was_sent_is_its_defaults():
+    assert wire_form(Event()) == {"added": 7}
+    assert wire_form(Google(sdk_http_response={"header": "x"})) == {}
+
+
 def test_types_that_were_never_validated_are_no_matter():
     assert wire_form(Event.model_construct(type={"un": "expected"})) == {"type": {"un": "expected"}}
 
@@ -49,6 +54,10 @@ def test_snapshots_and_parsed_values_were_never_sent():
 def test_a_chunk_in_an_event_is_taken_out():
     event = SimpleNamespace(type="chunk", chunk=ChatCompletionChunk.construct(**SENT))
     assert wire_form(event) == SENT
+
+
+def test_another_model_may_have_that_type_too():
+    assert wire_form(Event(type="chunk", text="x")) == {"type": "chunk", "text": "x"}
 
 
 def test_a_wrapped_chunk_is_taken_out():
@@ -74,6 +83,7 @@ class Google(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     sdk_http_response: dict[str, str] | None = None
+    automatic_function_calling_history: list[str] | None = None
 
 
 def test_bytes_and_enums_are_written_as_google_sends_them():
@@ -81,6 +91,7 @@ def test_bytes_and_enums_are_written_as_google_sends_them():
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     model = Google(
         sdk_http_response={"header": "x"},
+        automatic_function_calling_history=["asked before"],
         candidates=[{"parts": [part], "finishReason": Reason.STOP}],
         createTime=moment,
     )

@@ -13,7 +13,7 @@ from llm_kit import (
     register_adapter,
 )
 from llm_kit.adapters import registry
-from llm_kit.dialects import DIALECTS
+from llm_kit.dialects import DIALECTS, recognise
 from llm_kit.dialects.openai import OpenAIDialect
 
 
@@ -128,7 +128,34 @@ def test_a_dialect_replaces_the_one_of_its_name():
     assert DIALECTS["openai"] is Mine
 
 
-@pytest.mark.parametrize("wrong", [(Event,), (Event, "text"), ("Event", len)])
+def test_a_dialect_is_asked_before_those_that_were_there():
+    class Vendors(Words):
+        name = "vendors"
+
+    register_adapter(Words)
+    register_adapter(Vendors)
+    register_adapter(Words)  # again: now it is the last one
+    payload = {"word": "x", "choices": [{"delta": {"content": "theirs"}}]}
+    assert recognise(payload) is Words
+    assert recognise({"choices": payload["choices"]}) is OpenAIDialect
+
+
+def test_the_name_of_a_built_in_dialect_is_not_taken_by_another():
+    class Other(Words):
+        name = "openai"
+
+    with pytest.raises(ValueError, match=r"'openai' is taken: .* a subclass of OpenAIDialect"):
+        register_adapter(Other)
+    assert DIALECTS["openai"] is OpenAIDialect
+
+
+class Nameless(Words):
+    name = ""
+
+
+@pytest.mark.parametrize(
+    "wrong", [(Words(set()),), (Nameless,), (Event,), (Event, "text"), ("Event", len)]
+)
 def test_mistakes_are_told_at_the_call(wrong):
     with pytest.raises(TypeError, match="register_adapter"):
         register_adapter(*wrong)

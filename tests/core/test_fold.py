@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_kit._core.fold import fold, unfold
+from llm_kit._core.fold import behind, fold, unfold
 
 
 def folded(*values):
@@ -102,3 +102,36 @@ def test_any_values_can_be_merged(values):
 @given(st.lists(st.text(max_size=5)))
 def test_no_character_is_lost(texts):
     assert folded({"a": ""}, *({"a": text} for text in texts)) == {"a": "".join(texts)}
+
+
+def sent_again(before, *later):
+    """Give what an attempt's values and those of one behind it are folded to."""
+    return folded(before, *(behind(before, value) for value in later))
+
+
+def test_what_two_attempts_number_alike_stays_apart():
+    first = {"details": [{"index": 0, "s": "a"}, {"index": 2, "s": "b"}, {"s": "c"}]}
+    pieces = [{"details": [{"index": 0, "s": "d"}]}, {"details": [{"index": 0, "s": "e"}, 5]}]
+    assert sent_again(first, *pieces) == {
+        "details": [*first["details"], {"index": 3, "s": "de"}, 5],
+    }
+    assert pieces[0] == {"details": [{"index": 0, "s": "d"}]}  # it is somebody else's
+
+
+@pytest.mark.parametrize("before", [None, {}, {"details": None}, {"details": [{"s": "c"}]}, []])
+def test_numbers_stay_where_none_are_taken(before):
+    later = {"details": [{"index": 0, "s": "d"}], "flag": True}
+    assert behind(before, later) == later
+
+
+@pytest.mark.parametrize("name", ["annotations", "citations", "search_results"])
+def test_a_source_that_is_named_again_is_left_out(name):
+    first = {"context": {name: ["u", {"url": "v"}]}}
+    again = {"context": {name: [{"url": "v"}, "w", "u"]}}
+    assert sent_again(first, again) == {"context": {name: ["u", {"url": "v"}, "w"]}}
+
+
+def test_pieces_of_a_text_may_be_the_same():
+    assert sent_again({"thoughts": [{"text": "ha"}]}, {"thoughts": [{"text": "ha"}]}) == {
+        "thoughts": [{"text": "ha"}, {"text": "ha"}]
+    }

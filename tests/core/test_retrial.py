@@ -448,6 +448,34 @@ def test_without_a_text_to_go_on_from_the_answer_begins_anew(chunk):
     assert out[0].restarted
 
 
+def signed(signature, source):
+    detail = {"type": "reasoning.text", "signature": signature, "index": 0}
+    return {"reasoning_details": [detail], "citations": [source]}
+
+
+def test_what_a_continued_answer_numbers_alike_stays_apart():
+    total = received(Chunk("a", extra=signed("one", "u")))
+    for signature, source in (("two", "u"), ("three", "v")):
+        out = []
+        _, relay = make("continue").next_try(REQUEST, total, out)
+        relay.append(Chunk(extra=signed(signature, source)))
+        total.feed(out.pop(), 0)
+    extra = total.result().extra
+    assert [(each["signature"], each["index"]) for each in extra["reasoning_details"]] == [
+        ("one", 0),
+        ("two", 1),
+        ("three", 2),
+    ]
+    assert extra["citations"] == ["u", "v"]
+
+
+def test_what_begins_anew_is_numbered_as_it_was_sent():
+    total, out = received(Chunk("a", extra=signed("one", "u"))), []
+    _, relay = make("restart").next_try(REQUEST, total, out)
+    relay.append(Chunk(extra=signed("two", "u")))
+    assert out[-1].extra == signed("two", "u")
+
+
 # What it took
 
 

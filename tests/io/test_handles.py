@@ -146,6 +146,34 @@ def test_a_thread_that_computes_or_waits_for_something_else_is_left_alone():
     handles._shut_what_is_read(call.thread)  # it has no stack any more
 
 
+def test_a_thread_that_has_moved_on_meanwhile_is_left_alone(monkeypatch):
+    namespace = {"__name__": "urllib3.response"}
+    exec("def read(self): return self._sock.recv(1)", namespace)
+    ours, theirs = socket.socketpair()
+    event = threading.Event()
+
+    def read_and_wait():
+        namespace["read"](Stream(ours))
+        event.wait(PATIENCE)
+
+    def find(frame, find=handles._socket_read_at):
+        found.append(find(frame))
+        theirs.send(b"x")
+        assert wait_until(lambda: call.is_blocked_in("wait"))
+        return found[0]
+
+    with ours, theirs:
+        call, found = Call(read_and_wait), []
+        assert wait_until(lambda: call.is_blocked_in("read"))
+        monkeypatch.setattr(handles, "_socket_read_at", find)
+        handles._shut_what_is_read(call.thread)
+        assert found == [ours]
+        theirs.send(b"y")
+        assert ours.recv(1) == b"y"  # it may serve somebody else by now
+        event.set()
+        assert call.returned.wait(PATIENCE)
+
+
 def test_the_watch_ends_with_the_call():
     with FakeServer(SILENT) as server:
         call = Call(by_httpx, server.base_url)

@@ -1,10 +1,12 @@
 """normalize: anything that can be iterated becomes a stream of the same colour."""
 
+import asyncio
 import collections
 
 import httpx
 import httpx2
 import openai
+import pydantic
 import pytest
 
 from llm_kit import (
@@ -12,6 +14,7 @@ from llm_kit import (
     AsyncChatStream,
     ChatStream,
     Chunk,
+    LLMClient,
     StreamProtocolError,
     StreamTruncatedError,
     normalize,
@@ -101,6 +104,47 @@ def test_a_dict_of_another_kind_is_not_passed_over(colour, item):
     error, _ = colour.fail(normalize(colour.source(["a", item])), StreamProtocolError)
     assert "can't read a dict with" in str(error)
     assert error.partial.content == "a"
+
+
+class Answer(pydantic.BaseModel):
+    """What an SDK gives that was not asked to stream: it iterates as its fields."""
+
+    choices: list = []
+
+
+class Context:
+    """A request of aiohttp's that nobody has entered or awaited: a coroutine, and more."""
+
+    def __aenter__(self):
+        raise AssertionError
+
+    def __await__(self):
+        raise AssertionError
+
+    def __iter__(self):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("thing", "words"),
+    [
+        (Answer(), "an? Answer, which is a whole answer: ask with stream=True"),
+        (Context(), "Context: enter it with `async with`"),
+        (LLMClient("http://127.0.0.1:9"), r"LLMClient: pass what its chat_stream\(messages\)"),
+    ],
+)
+def test_what_is_no_stream_but_near_to_one(thing, words):
+    with pytest.raises(TypeError, match=words):
+        normalize(thing)
+
+
+def test_a_future_is_awaited_first():
+    async def wrap():
+        future = asyncio.get_running_loop().create_future()
+        with pytest.raises(TypeError, match="a Future: await it first"):
+            normalize(future)
+
+    asyncio.run(wrap())
 
 
 @pytest.mark.parametrize("item", [5, None, object()], ids=["int", "None", "object"])

@@ -105,6 +105,9 @@ def adapters(own: type[Dialect]) -> None:
     assert_type(register_adapter(bytearray, bytes), None)
     register_adapter(lambda item: hasattr(item, "text"), lambda item: [item.text])
     register_adapter(own)
+    assert_type(normalize([{"word": "Hi"}], dialect="registered"), ChatStream)
+    LLMClient("http://h/v1", dialect="registered")
+    AsyncLLMClient("http://h/v1", dialect="registered")
 
 
 def responses(response: httpx.Response) -> None:
@@ -123,8 +126,8 @@ def mistakes(client: AsyncLLMClient, stream: AsyncChatStream) -> None:
     client.chat_stream([], recovery="again")  # type: ignore[arg-type]
     client.chat_stream([], deadlines=5)  # type: ignore[arg-type]
     LLMClient("http://h/v1", http_client=httpx.AsyncClient())  # type: ignore[arg-type]
-    LLMClient("http://h/v1", dialect="cohere")  # type: ignore[arg-type]
-    normalize(["a"], dialect="gpt")  # type: ignore[call-overload]
+    LLMClient("http://h/v1", dialect=42)  # type: ignore[arg-type]
+    normalize(["a"], dialect=42)  # type: ignore[call-overload]
     split_thinking(42)  # type: ignore[call-overload]
     register_adapter(42)  # type: ignore[call-overload]
 
