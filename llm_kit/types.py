@@ -23,10 +23,14 @@ class FunctionCall(TypedDict):
 
 
 class ToolCall(TypedDict):
-    """A tool call in the form that OpenAI's API takes back; ``id`` is as sent, never invented."""
+    """
+    A tool call in OpenAI's form; ``id`` is as sent, never invented.
+
+    A custom tool's call has the same fields, and plain text for ``arguments``.
+    """
 
     id: str | None
-    type: Literal["function"]
+    type: Literal["function", "custom"]
     function: FunctionCall
     extra_content: NotRequired[Any]
 

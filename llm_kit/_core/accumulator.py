@@ -19,9 +19,9 @@ from llm_kit.types import (
     Usage,
 )
 
-# After these endings the last call may be cut in the middle of its arguments, even if they
-# happen to parse.
-_CUTTING_REASONS = FAILED_REASONS | {"length", "content_filter", "incomplete", "cancelled"}
+# After any other ending, as after one nobody has heard of, the last call may be cut in the middle
+# of its arguments, even if they happen to parse.
+_FINISHING_REASONS = frozenset({"tool_calls", "function_call", "stop"})
 
 
 class _Choice:
@@ -68,7 +68,7 @@ class _Choice:
 
     @property
     def calls_are_finished(self) -> bool:
-        return self.finish_reason is not None and self.finish_reason not in _CUTTING_REASONS
+        return self.finish_reason in _FINISHING_REASONS
 
     @property
     def quirks(self) -> set[str]:

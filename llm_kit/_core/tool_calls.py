@@ -4,13 +4,15 @@ Pieces of tool calls -> calls: which piece belongs to which call, and the calls 
 OpenAI's API numbers the calls of an answer and gives each an id and a name in its first piece.
 Its imitators leave each of these out, repeat it, or use it for several calls. Where index and id
 don't tell, the arguments do: a call whose JSON is complete has nothing more to come, so a ``{``
-behind it begins another's. What was odd is named: see `ToolCalls.quirks`.
+behind it begins another's. If it does not say whose, what follows tells: it is kept apart, and
+a name or an id makes it a call. What was odd is named: see `ToolCalls.quirks`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from llm_kit._core.text import Text
@@ -42,15 +44,21 @@ class _Call:
         "_judged",
         "_read",
         "announced",
+        "behind",
         "extra",
         "id",
         "index",
         "name",
+        "rest",
         "snapshot",
         "text",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, behind: _Call | None = None) -> None:
+        self.behind = behind
+        """The call that this may be no more than the rest of: see `is_own`."""
+        self.rest: _Call | None = None
+        """What came behind the end of this, and may be another call."""
         self.index: int | None = None
         self.id: str | None = None
         self.name = ""
@@ -88,6 +96,11 @@ class _Call:
         return self._judged.so_far().complete
 
     @property
+    def goes_on(self) -> bool:
+        """Whether one look at the end of the arguments shows that it can't be the end of JSON."""
+        return "".join(self.text.since(-2)).rstrip().endswith((":", ",", "[", "{"))
+
+    @property
     def is_open(self) -> bool:
         """Whether the arguments have begun, and are JSON that goes on."""
         judged = self._judged.so_far()
@@ -116,11 +129,40 @@ class _Call:
         return bool(last and last != joined and _behind(last) == "" and _behind(joined) != "")
 
     @property
+    def is_own(self) -> bool:
+        """Whether this is a call, and not only what came behind the end of another."""
+        before = self.behind
+        if before is None:
+            return True
+        if not self.name:
+            return bool(self.id and self.id != before.id and self.text)
+        same = self.id and (self.id, self.name) == (before.id, before.name)
+        return not (same and before.is_empty)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the arguments are an object with nothing in it: a call's, or a placeholder."""
+        return self.text.value.strip() == "{}"
+
+    @property
+    def tail(self) -> _Call | None:
+        """What came behind the end of this, and is no call."""
+        return None if self.rest is None or self.rest.is_own else self.rest
+
+    @property
+    def meant(self) -> _Call:
+        """What has the arguments: this, or what came behind a placeholder for them."""
+        tail = self.tail
+        return tail if tail and tail.text and self.is_empty else self
+
+    @property
     def arguments(self) -> str:
-        return self.snapshot if self.snapshot and self.is_cumulative else self.text.value
+        meant, tail = self.meant, self.tail
+        text = meant.snapshot if meant.snapshot and meant.is_cumulative else meant.text.value
+        return text if tail is None or tail is meant else text + tail.text.value
 
     def partial_arguments(self) -> Any:
-        return self._read.so_far().value
+        return self.meant._read.so_far().value
 
     def as_dict(self) -> ToolCall:
         call = ToolCall(
@@ -128,7 +170,8 @@ class _Call:
             type="function",
             function=FunctionCall(name=self.name, arguments=self.arguments),
         )
-        fields: Mapping[str, Any] = self.extra
+        tail = self.tail
+        fields: Mapping[str, Any] = {**self.extra, **tail.extra} if tail else self.extra
         call.update(fields)  # type: ignore[typeddict-item]  # a provider's own fields
         return call
 
@@ -160,7 +203,7 @@ class ToolCalls:
             and delta.extra is None
             and (
                 "{" not in arguments
-                or (index is not None and (arguments[-1:] != "}" or not call.is_restated_by(delta)))
+                or (index is not None and (not _begins_object(arguments) or call.goes_on))
             )
         ):
             if index is None:
@@ -199,6 +242,11 @@ class ToolCalls:
                 call = self._begin()
                 if announced is not None:
                     call.add(announced)
+            elif _may_begin_another(delta, call, known=known is not None):
+                call.rest = self._begin(behind=call)
+                if call.id:
+                    self._by_id[call.id] = call.rest  # whichever it is, more comes behind it
+                call = call.rest
             else:
                 self._note_changes(delta, call)
         if index is not None:
@@ -209,8 +257,8 @@ class ToolCalls:
         self._last = call
         call.add(delta)
 
-    def _begin(self) -> _Call:
-        call = _Call()
+    def _begin(self, behind: _Call | None = None) -> _Call:
+        call = _Call(behind)
         self._calls.append(call)
         return call
 
@@ -239,24 +287,37 @@ class ToolCalls:
         quirks = self._quirks.copy()
         if not finished:
             return quirks
-        for call in self._calls:
+        for call in self._own():
             if not call.id:
                 quirks.add("tool_id_missing")
             if not call.name:
                 quirks.add("tool_name_missing")
-            if call.is_cumulative:
+            if call.meant is not call:
+                quirks.add("tool_arguments_placeholder")
+            if call.meant.is_cumulative:
                 quirks.add("tool_arguments_cumulative")
-            elif _behind(call.text.value):
+            elif _behind(call.arguments):
                 quirks.add("tool_arguments_overflow")
+            before, tail = call.behind, call.tail
+            if before and call.index is not None and call.index == before.index:
+                quirks.add("tool_index_reused")
+            if before and call.id and call.id == before.id:
+                quirks.add("tool_id_reused")
+            if tail and tail.id and tail.id != call.id:
+                quirks.add("tool_id_changed")
         return quirks
 
     def partial_arguments(self, position: int) -> Any:
         """Give the best value so far of the n-th call's arguments, None if there is none yet."""
-        return self._calls[position].partial_arguments() if position < len(self._calls) else None
+        call = next(islice(self._own(), position, None), None)
+        return call.partial_arguments() if call else None
 
     def as_list(self) -> list[ToolCall]:
         """Give the calls so far in the form of OpenAI's API."""
-        return [call.as_dict() for call in self._calls]
+        return [call.as_dict() for call in self._own()]
+
+    def _own(self) -> Iterator[_Call]:
+        return (call for call in self._calls if call.is_own)
 
 
 def _begins_another(delta: ToolCallDelta, call: _Call, *, known: bool, placed: bool) -> bool:
@@ -282,7 +343,25 @@ def _begins_another(delta: ToolCallDelta, call: _Call, *, known: bool, placed: b
         return last_at_most or call.is_complete
     if last_at_most and name and call.name:
         return call.is_complete
-    return opens and bool(name or last_at_most or call.announced) and call.is_complete
+    if not opens or not call.is_complete:
+        return False
+    return bool(name or call.announced or (last_at_most and not call.is_empty))
+
+
+def _may_begin_another(delta: ToolCallDelta, call: _Call, *, known: bool) -> bool:
+    """
+    Judge whether a piece, behind the end of its call's arguments, leaves open whose it is.
+
+    It has no name, and begins an object (more of the same? all of it, behind a placeholder?
+    another call whose name comes late?) or has nothing but an id that was never seen before.
+    """
+    if delta.name or call.rest is not None:
+        return False
+    if delta.arguments.strip():
+        unclear = _begins_object(delta.arguments)
+    else:
+        unclear = bool(delta.id and call.id and not known)
+    return unclear and call.is_complete and call.is_own
 
 
 def _begins_object(arguments: str) -> bool:

@@ -166,7 +166,7 @@ class AnthropicDialect(ChatDialect):
         """Read a message's head, and as much of the message as stands there already."""
         if self._began:
             self._quirks.add("message_start_repeated")
-            self._end_all(out, raw)
+            self._end_all(out, raw, whole=False)
             self._usage = {}
         self._began = True
         chunk = Chunk(
@@ -192,11 +192,11 @@ class AnthropicDialect(ChatDialect):
         """Read how a message ends: usage, the reason, and what else is said of the whole."""
         delta = as_object("delta", event.get("delta") or {})
         reason = delta.get("stop_reason")
+        finish = as_finish_reason("stop_reason", reason) if reason else None
         if reason or event["type"] == "message_stop":
-            self._end_all(out, raw)
+            self._end_all(out, raw, whole=finish in ("stop", "tool_calls"))
         extra = self._news(event, _KNOWN_IN_EVENT) | self._news(delta, _KNOWN_IN_MESSAGE)
         usage = self._merged_usage(event.get("usage"))
-        finish = as_finish_reason("stop_reason", reason) if reason else None
         _put(out, Chunk(finish_reason=finish, usage=usage, extra=extra, raw=raw))
 
     def _news(self, fields: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
@@ -272,6 +272,7 @@ class AnthropicDialect(ChatDialect):
             rest = {name: value for name, value in fields.items() if name != "input"}
             chunk.extra = _server_call(block, {**rest, "arguments": ""})
         elif kind.endswith("_tool_result"):
+            self._add(index, kind)
             chunk.extra = {"server_tool_results": [fields]}
         else:
             block = self._add(index, kind)
@@ -326,13 +327,13 @@ class AnthropicDialect(ChatDialect):
         self._quirks.add("block_without_start")
         return self._add(index, kind)
 
-    def _end(self, index: int | None, out: ChunkSink, raw: Any) -> None:
+    def _end(self, index: int | None, out: ChunkSink, raw: Any, *, whole: bool = True) -> None:
         """End a block, if there is one: what is known only then comes now."""
         block = self._blocks.pop(index, None)
         if block is None:
             return
         chunk = Chunk(raw=raw)
-        if block.kind in _CALLS and not block.has_fragments:
+        if block.kind in _CALLS and not block.has_fragments and (block.given or whole):
             # Programmatic calls have their input in the beginning and no fragments; calls
             # without arguments have an empty input, and one empty fragment or none.
             given = block.given or {}
@@ -342,9 +343,10 @@ class AnthropicDialect(ChatDialect):
             chunk.extra = _reasoning("reasoning.text", block, fields)
         _put(out, chunk)
 
-    def _end_all(self, out: ChunkSink, raw: Any) -> None:
+    def _end_all(self, out: ChunkSink, raw: Any, *, whole: bool) -> None:
+        """End the blocks that were not stopped; at a cut their inputs need not be whole."""
         for index in list(self._blocks):
-            self._end(index, out, raw)
+            self._end(index, out, raw, whole=whole)
 
 
 def _put(out: ChunkSink, chunk: Chunk) -> None:

@@ -38,6 +38,7 @@ FINISH_REASONS = {
     "IMAGE_PROHIBITED_CONTENT": "content_filter",
     "IMAGE_RECITATION": "content_filter",
     "guardrail_intervened": "content_filter",
+    "content_filtered": "content_filter",
     "sensitive": "content_filter",
     "refusal": "content_filter",
 }

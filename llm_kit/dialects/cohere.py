@@ -71,8 +71,6 @@ class CohereDialect(Dialect):
         """Turn one wire object into chunks; see `Dialect.read`."""
         if "type" not in payload:  # no event: the body that an error has with its own status
             raise_reported(payload)
-            if isinstance(payload.get("message"), str):
-                raise api_error(None, whole=payload)
             return
         delta = as_object("delta", payload.get("delta") or NOTHING)
         message = as_object("delta.message", delta.get("message") or NOTHING)
@@ -80,7 +78,7 @@ class CohereDialect(Dialect):
         chunk = Chunk(
             id=as_word(payload.get("id")),
             finish_reason=as_finish_reason("finish_reason", finish) if finish else None,
-            usage=None if usage is None else _usage(usage),
+            usage=_usage(usage) if usage else None,
             logprobs=payload.get("logprobs"),
             raw=raw,
         )

@@ -50,9 +50,9 @@ class CompletionsDialect(Dialect):
                 if chunk.delta or says_something(chunk):
                     out.append(chunk)
                     usage = None
-        elif usage is not None:
+        elif usage:
             out.append(_chunk(payload, 0, NOTHING, usage, raw))
-        if "choices" not in payload or "error" in payload:
+        if not choices or "error" in payload:
             raise_reported(payload)
 
 
@@ -71,7 +71,7 @@ def _chunk(
         "",
         (),
         as_finish_reason("finish_reason", finish) if finish else None,
-        None if usage is None else usage_of(usage),
+        usage_of(usage) if usage else None,
         choice.get("logprobs"),
         None,
         ident if type(ident) is str and ident else None,

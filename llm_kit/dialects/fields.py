@@ -61,10 +61,12 @@ def as_arguments(where: str, value: Any) -> str:
     return as_json(value) if isinstance(value, Mapping) else as_text(where, value)
 
 
-def as_finish_reason(where: str, value: Any) -> str:
-    """Give an ending in the field's words; one that has none there as it is."""
+def as_finish_reason(where: str, value: Any) -> str | None:
+    """Give an ending in the field's words; one that has none there as it is, "null" as none."""
     if not isinstance(value, str):
         raise wrong_type(where, value, "a string")
+    if value == "null":  # the word instead of the value, as DashScope writes it
+        return None
     return FINISH_REASONS.get(value, value)
 
 

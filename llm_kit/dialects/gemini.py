@@ -41,6 +41,17 @@ from llm_kit.types import Chunk, ToolCallDelta, Usage
 _KNOWN_IN_CANDIDATE = frozenset({"content", "finishReason", "index", "logprobsResult"})
 _KNOWN_IN_PART = frozenset({"text", "thought", "thoughtSignature", "functionCall"})
 _KNOWN_IN_CALL = frozenset({"id", "name", "args", "partialArgs", "willContinue"})
+# Some clients' recordings, and servers asked for it, write enums as numbers: those that AI Studio
+# and Vertex AI count alike (enum FinishReason of google/ai/generativelanguage and of
+# google/cloud/aiplatform).
+_FINISH_NUMBERS = {
+    0: "FINISH_REASON_UNSPECIFIED",
+    1: "STOP",
+    2: "MAX_TOKENS",
+    3: "SAFETY",
+    4: "RECITATION",
+    5: "OTHER",
+}
 # Parts that tools make which run at Google's: what was asked of them, and what came of it.
 _SERVER_CALLS = frozenset({"executableCode", "toolCall"})
 _SERVER_RESULTS = frozenset({"codeExecutionResult", "toolResponse"})
@@ -136,13 +147,13 @@ class GeminiDialect(ChatDialect):
             if state is None:
                 state = self._candidates[chunk.index] = _Candidate(self._quirks)
             state.read(candidate, chunk)
-            if usage is not None:
+            if usage:
                 chunk.usage, usage = _usage(usage), None
             if chunk.delta or says_something(chunk):
                 out.append(chunk)
-        if usage is not None or extra is not None:
+        if usage or extra is not None:
             chunk = self._chunk(payload, 0, raw)
-            chunk.usage = None if usage is None else _usage(usage)
+            chunk.usage = _usage(usage) if usage else None
             chunk.extra = extra
             if extra is not None and extra["promptFeedback"].get("blockReason"):
                 chunk.finish_reason = "content_filter"  # there will be no candidates
@@ -207,7 +218,11 @@ class _Candidate:
         if finish:
             self._read_finish(finish, chunk)
         if self._finish == "STOP" and self._calls and (chunk.finish_reason or chunk.tool_calls):
-            chunk.finish_reason = "tool_calls"  # the API has no word of its own for it
+            if self._open:  # more of a call was promised: nothing is whole before it came
+                self._quirks.add("call_left_open")
+                chunk.finish_reason = None
+            else:
+                chunk.finish_reason = "tool_calls"  # the API has no word of its own for it
         chunk.logprobs = candidate.get("logprobsResult")
         if not candidate.keys() <= _KNOWN_IN_CANDIDATE:
             for name, value in candidate.items():
@@ -333,6 +348,8 @@ class _Candidate:
 
     def _read_finish(self, finish: Any, chunk: Chunk) -> None:
         finish = getattr(finish, "value", finish)  # an enum, in Google's SDK
+        if type(finish) is int:
+            finish = _FINISH_NUMBERS.get(finish, str(finish))
         reason = as_finish_reason("finishReason", finish)
         if finish == "FINISH_REASON_UNSPECIFIED":  # the enum's zero: it has not finished
             return

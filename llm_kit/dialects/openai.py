@@ -26,6 +26,8 @@ from llm_kit.dialects.fields import (
     rest_of,
 )
 from llm_kit.dialects.request.continuing import can_be_continued, continued
+from llm_kit.dialects.request.openai import sent_messages
+from llm_kit.dialects.thinking_blocks import ThinkingBlocks
 from llm_kit.errors import StreamAPIError
 from llm_kit.policies import ContinueMode
 from llm_kit.types import Chunk, ToolCallDelta, Usage
@@ -42,7 +44,10 @@ _KNOWN_IN_DELTA = frozenset(
         "index",
     }
 )
-_KNOWN_IN_CALL = frozenset({"index", "id", "type", "function"})
+_KNOWN_IN_CALL = frozenset({"index", "id", "type", "function", "custom"})
+_SUMMARY = frozenset({"type", "text"})
+_KNOWN_IN_ERROR = frozenset({"message", "type", "code", "param", "id", "request_id"})
+_NO_FAILURE = (None, "", 0, "0", 200, "200")  # the codes of those who also tell success
 
 
 class OpenAIDialect(ChatDialect):
@@ -64,7 +69,7 @@ class OpenAIDialect(ChatDialect):
     @staticmethod
     def request_body(chat: Chat) -> dict[str, Any]:
         """Give the JSON body of a streaming request."""
-        body: dict[str, Any] = {"messages": chat.messages, "stream": True}
+        body: dict[str, Any] = {"messages": sent_messages(chat.messages), "stream": True}
         for name in ("tools", "stop", "n", "model"):
             value = getattr(chat, name)
             if value is not None:
@@ -98,6 +103,7 @@ class OpenAIDialect(ChatDialect):
         self._quirks = quirks
         self._began = False
         self._sources: dict[str, list[Any]] = {}
+        self._thinking: dict[int, ThinkingBlocks] = {}
 
     @staticmethod
     def recognises(payload: Mapping[str, Any]) -> bool:
@@ -127,9 +133,11 @@ class OpenAIDialect(ChatDialect):
                     delta = choice["message"]
                     self.done = True
                     self._quirks.add("answer_not_streamed")
-                if usage is None:
+                if not usage:
                     usage = choice.get("usage")  # Moonshot's home of it
                 chunk = _chunk(payload, position, choice, delta, usage, raw)
+                if chunk.extra is not None and "thinking_blocks" in chunk.extra:
+                    self._read_thinking_blocks(chunk, chunk.extra)
                 if "citations" in payload or "search_results" in payload:
                     self._read_sources(payload, chunk)
                 out.append(chunk)
@@ -137,12 +145,28 @@ class OpenAIDialect(ChatDialect):
                 if choice.get("error"):
                     failure = api_error(choice["error"])
             self._began = True
-        elif usage is not None:
-            out.append(_chunk(payload, 0, NOTHING, None, usage, raw))
-        if "error" in payload or "choices" not in payload:
+        else:
+            chunk = _chunk(payload, 0, NOTHING, None, usage, raw)
+            self._read_sources(payload, chunk)
+            if chunk.usage is not None or chunk.extra is not None:
+                out.append(chunk)
+        if not choices or "error" in payload:
             raise_reported(payload)
         if failure is not None:
             raise failure
+
+    def _read_thinking_blocks(self, chunk: Chunk, extra: Mapping[str, Any]) -> None:
+        """Take Claude's thinking out of its own blocks, into the form that goes back."""
+        blocks = self._thinking.setdefault(chunk.index, ThinkingBlocks())
+        details = blocks.details(extra["thinking_blocks"])
+        if details is None or "reasoning_details" in extra:
+            return
+        said = {"thinking_blocks": extra["thinking_blocks"]}
+        # They are there once more, under `provider_specific_fields`.
+        rest = {name: value for name, value in extra.items() if name not in said and value != said}
+        chunk.extra = {**rest, "reasoning_details": details} if details else rest or None
+        # Mostly it stands in `reasoning_content` too.
+        chunk.reasoning = chunk.reasoning or _reasoning_details(details)
 
     def _read_sources(self, payload: Mapping[str, Any], chunk: Chunk) -> None:
         """Take what an answer rests on; Perplexity repeats all of it with every chunk."""
@@ -161,10 +185,18 @@ def raise_reported(payload: Mapping[str, Any]) -> None:
     """Raise the error that an object reports, beside an answer or in its place."""
     if payload.get("error"):
         raise api_error(payload["error"], whole=payload)
-    if "choices" not in payload and (
-        payload.get("detail") or payload.get("object") == "error"  # FastAPI; older vLLM
-    ):
+    if payload.get("choices"):
+        return
+    if payload.get("detail") or payload.get("object") == "error":  # FastAPI; older vLLM
         raise api_error(payload.get("detail"), whole=payload)
+    base = payload.get("base_resp")  # MiniMax
+    if isinstance(base, Mapping) and (status := base.get("status_code")) not in _NO_FAILURE:
+        raise api_error({"message": base.get("status_msg") or base, "code": status})
+    code, message = payload.get("code"), payload.get("message")  # DashScope, Spark, gateways
+    failed = isinstance(code, str | int) and code not in _NO_FAILURE
+    bare = code is None and payload.keys() <= _KNOWN_IN_ERROR  # else a gateway's sign of life
+    if failed or (bare and isinstance(message, str) and message):
+        raise api_error(payload)
 
 
 def _chunk(
@@ -208,7 +240,7 @@ def _chunk(
             _read_content_parts(content, chunk)
         if len(delta) > 1 or content is None:
             _read_rest_of_delta(delta, chunk)
-    if usage is not None:
+    if usage:
         chunk.usage = usage_of(usage)
     elif "x_groq" in payload:
         chunk.usage = _groq_usage(payload["x_groq"])
@@ -224,7 +256,9 @@ def _read_rest_of_delta(delta: Mapping[str, Any], chunk: Chunk) -> None:
         chunk.refusal = as_text("refusal", refusal)
     # The same thought often comes in several of its homes at once: the first one counts.
     reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-    if reasoning:
+    if reasoning and type(reasoning) is not str and isinstance(reasoning, Mapping):
+        _read_reasoning_object(reasoning, chunk)
+    elif reasoning:
         chunk.reasoning += as_text("reasoning", reasoning)
     elif delta.get("reasoning_details"):
         chunk.reasoning += _reasoning_details(delta["reasoning_details"])
@@ -237,8 +271,16 @@ def _read_rest_of_delta(delta: Mapping[str, Any], chunk: Chunk) -> None:
         add_extra(chunk, rest_of(delta, _KNOWN_IN_DELTA))
 
 
+def _read_reasoning_object(reasoning: Mapping[str, Any], chunk: Chunk) -> None:
+    text = reasoning.get("text")
+    known = {"text"} if isinstance(text, str) else NOTHING.keys()
+    chunk.reasoning += text if isinstance(text, str) else ""
+    if rest := rest_of(reasoning, known):
+        add_extra(chunk, {"reasoning": rest})
+
+
 def _read_content_parts(content: Any, chunk: Chunk) -> None:
-    """Read a content that is a list of parts, as Mistral's reasoning models send it."""
+    """Read a content that is a list of parts, as Mistral and Databricks send reasoning."""
     if not isinstance(content, list):
         raise wrong_type("content", content, "a string")
     for place, part in enumerate(content):
@@ -246,10 +288,17 @@ def _read_content_parts(content: Any, chunk: Chunk) -> None:
             chunk.delta += part
             continue
         fields = as_object(f"content[{place}]", part)
-        if isinstance(fields.get("text"), str):
-            chunk.delta += fields["text"]
+        text = fields.get("text")
+        if isinstance(text, str) and fields.get("type") == "reasoning":
+            chunk.reasoning += text
+        elif isinstance(text, str):
+            chunk.delta += text
         elif "thinking" in fields:
             chunk.reasoning += thoughts_in(fields["thinking"])
+        elif isinstance(summary := fields.get("summary"), list):
+            chunk.reasoning += thoughts_in(summary)
+            if any(isinstance(one, Mapping) and one.keys() - _SUMMARY for one in summary):
+                append_extra(chunk, "content_parts", fields)  # signed, say
         else:  # Mistral's references, images
             append_extra(chunk, "content_parts", fields)
 
@@ -284,6 +333,8 @@ def _tool_call(call: Mapping[str, Any]) -> ToolCallDelta:
 
 def function_call(index: int | None, call: Mapping[str, Any]) -> ToolCallDelta:
     """Read a piece of a call of a function, whose number is told by the caller."""
+    if call.get("custom"):
+        return _custom_call(index, call)
     function = as_object("tool_calls[].function", call.get("function") or NOTHING)
     return ToolCallDelta(
         index,
@@ -294,19 +345,39 @@ def function_call(index: int | None, call: Mapping[str, Any]) -> ToolCallDelta:
     )
 
 
+def _custom_call(index: int | None, call: Mapping[str, Any]) -> ToolCallDelta:
+    """Read a piece of a call of a custom tool: its arguments are plain text."""
+    custom = as_object("tool_calls[].custom", call["custom"])
+    return ToolCallDelta(
+        index,
+        as_label("tool_calls[].id", call.get("id")),
+        as_label("tool_calls[].custom.name", custom.get("name")),
+        as_text("tool_calls[].custom.input", custom.get("input")),
+        {**rest_of(call, _KNOWN_IN_CALL), "type": "custom"},
+    )
+
+
 def _groq_usage(value: Any) -> Usage | None:
     inner = value.get("usage") if isinstance(value, Mapping) else None
-    return None if inner is None else usage_of(inner)
+    return usage_of(inner) if inner else None
 
 
 def usage_of(value: Any) -> Usage:
     """Read the tokens that a request took."""
     fields = as_object("usage", value)
+    reasoning = count_in(fields.get("completion_tokens_details"), "reasoning_tokens")
+    cached = count_in(fields.get("prompt_tokens_details"), "cached_tokens")
+    # On top a zero is mostly a default that nobody counted, so it is none.
+    if reasoning is None:  # Perplexity, SGLang
+        reasoning = count_in(fields, "reasoning_tokens") or None
+    for name in ("cached_tokens", "prompt_cache_hit_tokens"):  # Moonshot; DeepSeek
+        if cached is None:
+            cached = count_in(fields, name) or None
     return Usage(
         count_in(fields, "prompt_tokens"),
         count_in(fields, "completion_tokens"),
         count_in(fields, "total_tokens"),
-        count_in(fields.get("completion_tokens_details"), "reasoning_tokens"),
-        count_in(fields.get("prompt_tokens_details"), "cached_tokens"),
+        reasoning,
+        cached,
         fields,
     )

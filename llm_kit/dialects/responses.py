@@ -52,6 +52,7 @@ _ENDS = frozenset(
         "response.done",
     }
 )
+_RUNNING = frozenset({"queued", "in_progress"})
 _KNOWN_IN_MESSAGE = frozenset({"id", "type", "role", "status", "content"})
 
 
@@ -108,7 +109,7 @@ class ResponsesDialect(ChatDialect):
         self._id: str | None = None
         self._model: str | None = None
         self._created: int | None = None
-        self._items = Items()
+        self._items = Items(quirks)
         self._details = 0
 
     def read(self, payload: Mapping[str, Any], out: ChunkSink, raw: Any) -> None:
@@ -131,7 +132,7 @@ class ResponsesDialect(ChatDialect):
         elif kind == "response.output_item.done":
             yield from self._complete(as_object("item", payload.get("item")), payload)
         elif kind in _PART_EVENTS:
-            part = as_object("part", payload.get("part"))
+            part = as_object("part", payload.get("part") or {})
             if piece := PARTS.get(as_word(part.get("type"))):
                 item = self._items.of_event(piece[0], payload)
                 yield from self._read_text(item, _part_number(payload), part, *piece[1:])
@@ -156,7 +157,11 @@ class ResponsesDialect(ChatDialect):
         """Read what is no event: an answer that was not streamed, or a gateway's error."""
         if payload.get("object") == "response":
             self._quirks.add("answer_not_streamed")
-            yield from self._end("completed", payload)
+            if as_word(payload.get("status")) in _RUNNING:  # asked for in the background
+                yield from self._read_head(payload)
+                yield from self._read_output(as_objects("output", payload.get("output")))
+            else:
+                yield from self._end("completed", payload)
         elif error := payload.get("error") or payload.get("detail"):
             raise api_error(error, whole=payload)
         elif payload.get("object") == "error":
@@ -213,7 +218,9 @@ class ResponsesDialect(ChatDialect):
 
     def _complete(self, whole: Mapping[str, Any], payload: Mapping[str, Any]) -> Iterator[Chunk]:
         """Take an item that is finished."""
-        item = self._items.find(as_word(whole.get("type")), payload, as_word(whole.get("id")))
+        kind = as_word(whole.get("type"))
+        item = self._items.find(kind, payload, as_word(whole.get("id")))
+        item = item or self._items.find_open(kind, payload, as_word(whole.get("call_id")))
         if item is None:
             item = yield from self._announce(whole, payload)
         yield from self._read_item(item, whole)
@@ -350,11 +357,13 @@ class ResponsesDialect(ChatDialect):
         yield from self._read_head(response)
         yield from self._read_output(as_objects("output", response.get("output")))
         self.done = True
-        status = as_word(response.get("status")) or status
+        told = as_word(response.get("status"))
+        if told and told not in _RUNNING:  # what some servers still say at the end
+            status = told
         usage, error = response.get("usage"), response.get("error")
         yield Chunk(
             finish_reason=self._finish_reason(status, response),
-            usage=None if usage is None else _usage(usage),
+            usage=_usage(usage) if usage else None,
         )
         # An `error` event that came before has said it already.
         if not self._reported and (error or status == "failed"):

@@ -73,7 +73,8 @@ class Item:
 class Items:
     """All items of a response, by their families; in each in the order in which they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, quirks: set[str]) -> None:
+        self._quirks = quirks
         self.of: dict[str, list[Item]] = {
             family: [] for family in ("message", "reasoning", "call", "hosted")
         }
@@ -96,10 +97,29 @@ class Items:
         """Find an item by its id alone."""
         return self._known.get((FAMILIES.get(kind, "hosted"), ident)) if ident else None
 
+    def find_open(
+        self, kind: str | None, payload: Mapping[str, Any], call_id: str | None = None
+    ) -> Item | None:
+        """
+        Find the item that an event without a place must be about, if its id does not tell.
+
+        It is the last one of its kind that is not finished, or the call that has this id.
+        """
+        if type(payload.get("output_index")) is int:
+            return None
+        for item in reversed(self.of[FAMILIES.get(kind, "hosted")]):
+            named = item.announced.get("call_id")
+            fits = named == call_id if named and call_id else not item.done
+            if item.kind == kind and fits:
+                self._quirks.add("item_unnamed")
+                return item
+        return None
+
     def of_event(self, kind: str, payload: Mapping[str, Any]) -> Item:
         """Give the item that an event is about, even if it was never announced."""
         ident = as_word(payload.get("item_id"))
-        return self.find(kind, payload, ident) or self.add(kind, payload, ident, NOTHING)
+        known = self.find(kind, payload, ident) or self.find_open(kind, payload)
+        return known or self.add(kind, payload, ident, NOTHING)
 
     def add(
         self,

@@ -183,15 +183,22 @@ def test_a_stream_is_whole_when_every_choice_is_finished(chunks, expected, whole
 # Tool calls
 
 
-@pytest.mark.parametrize("word", ["tool_calls", "stop", "function_call", "something new"])
+@pytest.mark.parametrize("word", ["tool_calls", "stop", "function_call"])
 def test_calls_are_finished_when_the_stream_says_so(word):
     total = fed(Chunk(tool_calls=call()), Chunk(finish_reason=word))
     assert names(total.tool_calls()) == names(total.result().tool_calls) == ["f"]
     assert total.result().incomplete_tool_calls == []
 
 
-@pytest.mark.parametrize("word", [None, "length", "content_filter", "error", "network_error"])
-def test_until_then_and_after_a_cut_they_are_not(word):
+@pytest.mark.parametrize(
+    "word",
+    [
+        *(None, "length", "content_filter", "error", "network_error"),
+        *("incomplete", "cancelled", "abort", "pause_turn", "MALFORMED_FUNCTION_CALL"),
+        *("", "something new"),
+    ],
+)
+def test_until_then_and_after_any_other_ending_they_are_not(word):
     total = fed(Chunk(tool_calls=call()), Chunk(finish_reason=word))
     assert total.tool_calls() == total.result().tool_calls == []
     assert names(total.result().incomplete_tool_calls) == ["f"]

@@ -228,6 +228,33 @@ CASES = {
         TWO,
         "tool_index_reused",
     ),
+    "index 0, and nothing but a new id": (
+        [
+            *(Piece(0, "a"), Piece(0, None, "f", X)),
+            *(Piece(0, "b"), Piece(0, None, None, Y1), Piece(0, None, "g", Y2)),
+        ],
+        TWO,
+        "tool_index_reused",
+    ),
+    "index 0, a new id, and no name at all": (
+        [Piece(0, "a", "f", X), Piece(0, "b"), Piece(0, None, None, Y)],
+        [("a", "f", X), ("b", "", Y)],
+        "tool_index_reused tool_name_missing",
+    ),
+    "index 0, a new id, and nothing behind it": (
+        [Piece(0, "a", "f", X), Piece(0, "a2"), Piece(0, "a3")],
+        [("a", "f", X)],
+        "tool_id_changed",
+    ),
+    "index 0 and no id, with the name at the end": (
+        [
+            *(Piece(0, None, None, X1), Piece(0, None, "f", X2)),
+            *(Piece(0, None, None, Y1), Piece(0, None, "f", Y2)),
+            *(Piece(0, None, None, X1), Piece(0, None, "g", X2)),
+        ],
+        [*NAMELESS_IDS, (None, "g", X)],
+        "tool_id_missing tool_index_reused",
+    ),
     # An id used twice
     "one id for all calls, whole": (
         [Piece(0, "a", "f", X), Piece(0, "a", "f", Y)],
@@ -246,6 +273,35 @@ CASES = {
         [Piece(None, "a", "f", X), Piece(None, "a", "g", Y1), Piece(None, "a", None, Y2)],
         [("a", "f", X), ("a", "g", Y)],
         "tool_id_reused tool_index_missing",
+    ),
+    "one id for all calls, with the name at the end": (
+        [
+            *(Piece(0, "a", None, X1), Piece(0, "a", "f", X2)),
+            *(Piece(0, "a", None, Y1), Piece(0, "a", "f", Y2)),
+        ],
+        [("a", "f", X), ("a", "f", Y)],
+        "tool_id_reused tool_index_reused",
+    ),
+    "one id for all calls, with the name at the end, no index": (
+        [
+            *(Piece(None, "a"), Piece(None, "a", None, X1), Piece(None, "a", "f", X2)),
+            *(Piece(None, "a"), Piece(None, "a", None, Y1), Piece(None, "a", "f", Y2)),
+        ],
+        [("a", "f", X), ("a", "f", Y)],
+        "tool_id_reused tool_index_missing",
+    ),
+    "one id for all calls, with the name at the end, and then an index": (
+        [Piece(None, "a", "f", X), Piece(None, "a", None, Y1), Piece(0, "a", "f", Y2)],
+        [("a", "f", X), ("a", "f", Y)],
+        "tool_id_reused tool_index_missing",
+    ),
+    "one id for all calls, with the name at the end, but each with its index": (
+        [
+            *(Piece(0, "a"), Piece(0, "a", None, X1), Piece(0, "a", "f", X2)),
+            *(Piece(1, "a"), Piece(1, "a", None, Y1), Piece(1, "a", "f", Y2)),
+        ],
+        [("a", "f", X), ("a", "f", Y)],
+        "tool_id_reused tool_index_changed tool_index_reused",
     ),
     "one id for all calls, but each with its index": (
         [
@@ -376,10 +432,66 @@ CASES = {
         [("a", "f", X1 + X1)],
         "",
     ),
+    "a placeholder first": (
+        [Piece(0, "a", "f", "{}"), Piece(0, arguments=X1), Piece(0, arguments=X2)],
+        [("a", "f", X)],
+        "tool_arguments_placeholder",
+    ),
+    "a placeholder first, no index": (
+        [Piece(None, "a", "f", "{}"), Piece(arguments=X1), Piece(arguments=X2)],
+        [("a", "f", X)],
+        "tool_arguments_placeholder tool_index_missing",
+    ),
+    "a placeholder first, and the call again at the end": (
+        [
+            *(Piece(0, "a", "f", "{}"), Piece(0, arguments=X1), Piece(0, arguments=X2)),
+            *(Piece(0, "a", "f"), Piece(0, "a", "f", X)),
+        ],
+        [("a", "f", X)],
+        "tool_arguments_placeholder tool_arguments_restated",
+    ),
+    "a placeholder first, then every piece is all so far": (
+        [
+            Piece(0, "a", "f", "{}"),
+            *(Piece(0, arguments=X[:end]) for end in range(1, len(X) + 1)),
+        ],
+        [("a", "f", X)],
+        "tool_arguments_cumulative tool_arguments_placeholder",
+    ),
+    "a placeholder first, and more than its call": (
+        [Piece(0, "a", "f", "{}"), Piece(0, arguments=X), Piece(0, arguments=Y)],
+        [("a", "f", X + Y)],
+        "tool_arguments_overflow tool_arguments_placeholder",
+    ),
+    "a call without arguments, and a new id behind it": (
+        [Piece(0, "a", "f", "{}"), Piece(0, "a2")],
+        [("a", "f", "{}")],
+        "tool_id_changed",
+    ),
+    "a call without arguments, and one whose name comes late": (
+        [Piece(0, None, "f", "{}"), Piece(0, None, None, Y1), Piece(0, None, "g", Y2)],
+        [(None, "f", "{}"), (None, "g", Y)],
+        "tool_id_missing tool_index_reused",
+    ),
+    "a call without arguments, and one with another id": (
+        [Piece(0, "a", "f", "{}"), Piece(0, "b", None, Y)],
+        [("a", "f", "{}"), ("b", "", Y)],
+        "tool_index_reused tool_name_missing",
+    ),
     "more arguments behind their end": (
         [Piece(0, "a", "f", X), Piece(0, arguments=Y), Piece(0, arguments="}")],
         [("a", "f", X + Y + "}")],
         "tool_arguments_overflow",
+    ),
+    "more arguments behind their end, by the id": (
+        [Piece(0, "a", "f", X), Piece(0, "a", None, Y1), Piece(0, "a", None, Y2)],
+        [("a", "f", X + Y)],
+        "tool_arguments_overflow",
+    ),
+    "more arguments behind their end, at two indexes": (
+        [Piece(0, "a", "f", X), Piece(1, "a"), Piece(0, arguments=Y), Piece(1, arguments=Y)],
+        [("a", "f", X + Y + Y)],
+        "tool_arguments_overflow tool_index_changed",
     ),
     "blanks behind the end are nothing": (
         [Piece(0, "a", "f", X), Piece(0, arguments=" \n")],
@@ -433,6 +545,11 @@ def test_fields_of_a_provider_stay_on_their_call():
     ]
 
 
+def test_fields_of_a_provider_behind_the_end_of_the_arguments_stay_too():
+    calls = calls_of(Piece(0, "a", "f", X, extra={"p": 1}), Piece(0, "a2", extra={"q": 2}))
+    assert [(call.get("p"), call.get("q")) for call in calls.as_list()] == [(1, 2)]
+
+
 def test_what_was_given_does_not_grow():
     calls = calls_of(Piece(0, "a", "f", "{"), Piece(0, arguments='"x"'))
     before = calls.as_list()
@@ -452,6 +569,14 @@ def test_arguments_while_they_are_written():
     assert calls.partial_arguments(0) == calls.partial_arguments(0) == {"city": "Paris", "n": 12}
     assert calls.partial_arguments(1) is None
     assert calls.partial_arguments(2) is None
+
+
+def test_arguments_that_are_written_behind_a_placeholder():
+    calls = calls_of(Piece(0, "a", "f", "{}"))
+    assert calls.partial_arguments(0) == {}
+    calls.add(Piece(0, arguments='{"city": "Pa'))
+    assert calls.partial_arguments(0) == {"city": "Pa"}
+    assert calls.partial_arguments(1) is None
 
 
 # Whatever is said, and however it is cut
@@ -486,22 +611,56 @@ def one_after_the_other(data, calls):
     return [piece for call in calls for piece in call]
 
 
-# name: index, id and whether the name is said, of a piece by its call and whether it is the first;
-# and the order
+# name: index, id and whether the name is said, of a piece by its call and whether it is the first
+# or the last; and the order
 STYLES = {
-    "as it should be": (lambda n, first: (n, f"id{n}" if first else None, first), interleaved),
-    "by index": (lambda n, first: (n, None, first), interleaved),
-    "by index, with all in every piece": (lambda n, first: (n, f"id{n}", True), interleaved),
-    "by id": (lambda n, first: (None, f"id{n}", first), interleaved),
-    "by id, with the name in every piece": (lambda n, first: (None, f"id{n}", True), interleaved),
-    "by id at one index": (lambda n, first: (0, f"id{n}", first), interleaved),
-    "by first id": (lambda n, first: (None, f"id{n}" if first else "", first), one_after_the_other),
-    "by first id at one index": (
-        lambda n, first: (0, f"id{n}" if first else None, first),
+    "as it should be": (
+        lambda n, first, last: (n, f"id{n}" if first else None, first),
+        interleaved,
+    ),
+    "by index": (lambda n, first, last: (n, None, first), interleaved),
+    "by index, with all in every piece": (lambda n, first, last: (n, f"id{n}", True), interleaved),
+    "by id": (lambda n, first, last: (None, f"id{n}", first), interleaved),
+    "by id, with the name in every piece": (
+        lambda n, first, last: (None, f"id{n}", True),
+        interleaved,
+    ),
+    "by id at one index": (lambda n, first, last: (0, f"id{n}", first), interleaved),
+    "by first id": (
+        lambda n, first, last: (None, f"id{n}" if first else "", first),
         one_after_the_other,
     ),
-    "by name": (lambda n, first: (None, None, first), one_after_the_other),
-    "by the end of the JSON": (lambda n, first: (None, None, True), one_after_the_other),
+    "by first id at one index": (
+        lambda n, first, last: (0, f"id{n}" if first else None, first),
+        one_after_the_other,
+    ),
+    "by name": (lambda n, first, last: (None, None, first), one_after_the_other),
+    "by the end of the JSON": (lambda n, first, last: (None, None, True), one_after_the_other),
+    "by index, with the name at the end": (
+        lambda n, first, last: (n, None, last),
+        one_after_the_other,
+    ),
+    "by index and first id, with the name at the end": (
+        lambda n, first, last: (n, f"id{n}" if first else None, last),
+        interleaved,
+    ),
+    "by id, with the name at the end": (
+        lambda n, first, last: (None, f"id{n}", last),
+        one_after_the_other,
+    ),
+    "by id at one index, with the name at the end": (
+        lambda n, first, last: (0, f"id{n}", last),
+        one_after_the_other,
+    ),
+    "by first id, with the name at the end": (
+        lambda n, first, last: (None, f"id{n}" if first else None, last),
+        one_after_the_other,
+    ),
+    "by first id at one index, with the name at the end": (
+        lambda n, first, last: (0, f"id{n}" if first else None, last),
+        one_after_the_other,
+    ),
+    "by the name at the end": (lambda n, first, last: (None, None, last), one_after_the_other),
 }
 
 
@@ -516,7 +675,7 @@ def test_what_arrives_is_what_was_meant(key, order, data, meant):
             fragments.insert(0, "")
         pieces = []
         for place, fragment in enumerate(fragments):
-            index, ident, named = key(n, place == 0)
+            index, ident, named = key(n, place == 0, place == len(fragments) - 1)
             pieces.append(Piece(index, ident, name if named else None, fragment))
         calls.append(pieces)
     assert [call[1:] for call in told(calls_of(*order(data, calls)))] == meant
@@ -539,3 +698,10 @@ def test_nothing_is_judged_twice(index, ident, name, monkeypatch):
         calls.add(Piece(index, this, name, text[at : at + 3]))
     assert told(calls) == [("a", "f", text)]
     assert text.startswith("".join(judged))
+
+
+def test_what_comes_as_it_should_is_not_judged_at_all(monkeypatch):
+    monkeypatch.delattr(PartialJSON, "feed")
+    text = json.dumps({"rows": [{"x": {"y": [{}]}}] * 3})
+    calls = calls_of(Piece(0, "a", "f"), *(Piece(0, arguments=char) for char in text))
+    assert told(calls) == [("a", "f", text)]

@@ -71,6 +71,25 @@ def call(ident, name, arguments):
     }
 
 
+def test_what_is_added_to_a_server_tool_s_result_is_no_call():
+    fragment = {"type": "input_json_delta", "partial_json": '{"query": "x"}'}
+    quirks = set()
+    total = result(
+        START,
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "web_search_tool_result"},
+        },
+        {"type": "content_block_delta", "index": 0, "delta": fragment},
+        stop(0),
+        end(),
+        quirks=quirks,
+    )
+    assert (total.tool_calls, total.incomplete_tool_calls, quirks) == ([], [], set())
+    assert total.extra["web_search_tool_result"] == [{"partial_json": '{"query": "x"}', "index": 0}]
+
+
 # Recognising
 
 
@@ -393,6 +412,17 @@ def test_an_input_that_came_whole_or_not_at_all_gives_the_arguments(given, fragm
         end("tool_use"),
     )
     assert total.tool_calls == [call("t", "f", arguments)]
+
+
+@pytest.mark.parametrize("last", [end("max_tokens"), end("pause_turn"), STOP, START])
+def test_a_call_that_is_cut_before_its_input_has_none(last):
+    chunks = read(START, begin(0, "tool_use", id="t", name="f", input={}), last)
+    assert [piece.arguments for chunk in chunks for piece in chunk.tool_calls] == [""]
+
+
+def test_a_call_without_input_that_is_not_stopped_is_whole_if_the_message_is():
+    total = result(begin(0, "tool_use", id="t", name="f", input={}), end("tool_use"))
+    assert total.tool_calls == [call("t", "f", "{}")]
 
 
 @pytest.mark.parametrize("last", [end("tool_use"), STOP, begin(0, "text", text="")])

@@ -174,7 +174,7 @@ def test_endings_are_told_in_common_words(word, meant):
         ({"tokens": {"input_tokens": 0.5, "output_tokens": True}}, (None, None, None)),
         ({"billed_units": {"input_tokens": 1}, "tokens": None}, (1, None, None)),
         ({"cached_tokens": 7.0}, (None, None, 7)),
-        ({}, (None, None, None)),
+        ({"tokens": {}}, (None, None, None)),
     ],
 )
 def test_usage_has_the_numbers_that_are_there(usage, counts):
@@ -182,6 +182,10 @@ def test_usage_has_the_numbers_that_are_there(usage, counts):
     told = chunk.usage
     assert (told.prompt_tokens, told.completion_tokens, told.cached_tokens) == counts
     assert (told.total_tokens, told.reasoning_tokens, told.raw) == (None, None, usage)
+
+
+def test_empty_usage_is_none():
+    assert read(end(usage={})) == []
 
 
 def test_fields_that_a_typed_model_leaves_empty_say_nothing():

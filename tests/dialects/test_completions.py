@@ -157,6 +157,7 @@ def test_a_field_that_carries_the_answer_must_have_its_type(payload, where):
         ({"choices": None, "error": "boom"}, "boom", None),
         ({"object": "error", "message": "no such model", "code": 404}, "no such model", 404),
         ({"detail": "Not Found"}, "Not Found", None),
+        ({"choices": [], "code": 1008, "message": "no balance"}, "no balance", 1008),
     ],
 )
 def test_an_error_is_raised(payload, message, code):

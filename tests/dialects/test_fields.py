@@ -45,6 +45,7 @@ NOON = 1785837600
         (as_arguments, {"é": [None]}, '{"é": [null]}'),
         (as_finish_reason, "end_turn", "stop"),
         (as_finish_reason, "of tomorrow", "of tomorrow"),
+        (as_finish_reason, "null", None),
     ],
 )
 def test_what_has_its_type_is_given(read, value, given):

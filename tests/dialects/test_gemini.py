@@ -235,6 +235,11 @@ def test_objects_that_say_nothing_give_no_chunk():
         ("IMAGE_SAFETY", "content_filter"),
         ("MALFORMED_FUNCTION_CALL", "MALFORMED_FUNCTION_CALL"),
         ("OTHER", "OTHER"),
+        (1, "stop"),
+        (2, "length"),
+        (4, "content_filter"),
+        (5, "OTHER"),
+        (7, "7"),  # it means one thing in AI Studio, and another in Vertex AI
         (enum.Enum("FinishReason", {"STOP": "STOP"}).STOP, "stop"),
     ],
 )
@@ -243,8 +248,9 @@ def test_endings_are_told_in_the_fields_words(word, reason):
     assert chunk.finish_reason == reason
 
 
-def test_an_unspecified_ending_is_none():
-    (chunk,) = read(event({"text": "Hi"}, finishReason="FINISH_REASON_UNSPECIFIED"))
+@pytest.mark.parametrize("word", ["FINISH_REASON_UNSPECIFIED", 0])
+def test_an_unspecified_ending_is_none(word):
+    (chunk,) = read(event({"text": "Hi"}, finishReason=word))
     assert chunk.finish_reason is None
 
 
@@ -386,6 +392,39 @@ def test_a_streamed_call_may_give_its_arguments_as_a_whole():
 def test_a_streamed_call_that_breaks_off_shows_what_came():
     calls = functions_of(going_on(piece("$.a", "x", willContinue=True), name="f"))
     assert calls == [("f", '{"a": "x')]
+
+
+def test_an_ending_while_a_call_is_open_does_not_count_before_it_is_closed():
+    quirks = set()
+    *_, ended, closed = read(
+        going_on(piece("$.a", "x", willContinue=True), name="f"),
+        event({"text": "a"}, finishReason="STOP"),
+        called({}),
+        quirks=quirks,
+    )
+    assert (ended.delta, ended.finish_reason) == ("a", None)
+    assert (closed.tool_calls[0].arguments, closed.finish_reason) == ('"}', "tool_calls")
+    assert quirks == {"call_left_open"}
+
+
+def test_a_call_that_stays_open_is_not_finished():
+    begun = going_on(piece("$.a", "x"), name="g")
+    result = result_of(called(WEATHER), begun, event({"text": ""}, finishReason="STOP"))
+    assert (result.finish_reason, result.tool_calls) == (None, [])
+    assert len(result.incomplete_tool_calls) == 2
+
+
+def test_another_ending_counts_though_a_call_is_open():
+    begun = going_on(piece("$.a", "x"), name="g")
+    quirks = set()
+    *_, ended = read(begun, event(finishReason="MAX_TOKENS"), quirks=quirks)
+    assert (ended.finish_reason, quirks) == ("length", set())
+
+
+def test_empty_usage_is_none():
+    payload = event({"text": "a"})
+    assert read({**payload, "usageMetadata": {}})[0].usage is None
+    assert read({"usageMetadata": {}}) == []
 
 
 def test_a_call_without_anything_is_left_out():
@@ -540,7 +579,7 @@ def test_a_reported_error_is_raised_behind_what_came_with_it():
         (event("x"), "content.parts[]"),
         (event({"text": 1}), "parts[].text"),
         (event({"text": "x", "thoughtSignature": 1}), "thoughtSignature"),
-        (event(finishReason=1), "finishReason"),
+        (event(finishReason=1.5), "finishReason"),
         (called("x"), "functionCall"),
         (called({"name": 1}), "functionCall.name"),
         (called({"id": 1}), "functionCall.id"),

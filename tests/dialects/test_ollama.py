@@ -253,7 +253,7 @@ def test_fields_of_other_types_than_they_have_count_as_absent():
 @pytest.mark.parametrize(
     ("payload", "where"),
     [
-        ({"message": "a", "done": False}, "message"),
+        ({"message": ["a"], "done": False}, "message"),
         ({"message": {"content": 1}}, r"message\.content"),
         ({"response": ["a"]}, r"message\.content"),
         ({"message": {"thinking": 1}}, r"message\.thinking"),
@@ -273,6 +273,7 @@ def test_a_field_that_carries_the_answer_must_have_its_type(payload, where):
     [
         ({"error": "the model failed to generate a response"}, "the model failed to generate"),
         ({"error": {"message": "boom"}}, "boom"),
+        ({"message": "slow down"}, "slow down"),
         ({"error": "Not Found", "message": "no such page"}, "no such page"),
         ({"detail": "Not Found"}, "Not Found"),
         (line(error="boom"), "boom"),

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from llm_kit import Chat, Chunk, StreamAPIError, StreamProtocolError, ToolCallDelta, Usage
+from llm_kit._core.accumulator import Accumulator
 from llm_kit.dialects import find_dialect
 from llm_kit.dialects.openai import OpenAIDialect
 
@@ -96,6 +97,27 @@ def test_the_request_body(arguments, more):
     messages = [{"role": "user", "content": "Hello"}]
     body = OpenAIDialect.request_body(Chat(messages, **arguments))
     assert body == {"messages": messages, "stream": True, **more}
+
+
+def test_a_custom_tools_call_goes_back_in_its_own_form():
+    function = {"name": "run", "arguments": "print(1)"}
+    mine = {"id": "c", "type": "custom", "function": function, "x": 1}
+    others = [
+        {"id": "d", "type": "function", "function": function},
+        {"id": "e", "type": "custom", "custom": {"name": "run", "input": ""}},
+        "anything",
+    ]
+    user = {"role": "user", "content": "Hello"}
+    asked = {"role": "assistant", "content": None, "tool_calls": [mine, *others]}
+    sent = OpenAIDialect.request_body(Chat([user, asked, {"tool_calls": 5}]))["messages"]
+    custom = {"name": "run", "input": "print(1)"}
+    assert sent[1]["tool_calls"] == [
+        {"id": "c", "type": "custom", "x": 1, "custom": custom},
+        *others,
+    ]
+    assert (sent[0], sent[2]) == (user, {"tool_calls": 5})
+    assert asked["tool_calls"][0] is mine
+    assert mine["function"] is function
 
 
 # One chunk
@@ -199,6 +221,8 @@ def test_objects_that_say_nothing_give_no_chunk(payload):
         ("error", "error"),
         ("network_error", "network_error"),
         ("a new one", "a new one"),
+        ("content_filtered", "content_filter"),
+        ("null", None),
         ("", None),
         (None, None),
     ],
@@ -240,6 +264,11 @@ def test_content_as_a_list_of_parts():
         ({"reasoning_details": [{"text": ["no text"]}, {"text": None, "summary": "b"}]}, "b"),
         ({"reasoning_details": []}, ""),
         ({"content": "c", "reasoning": "a"}, "a"),
+        ({"reasoning": {"text": "a"}}, "a"),
+        ({"reasoning": {"effort": "low"}}, ""),
+        ({"reasoning": {"text": 5}}, ""),
+        ({"content": [{"type": "reasoning", "summary": [{"text": "a"}, {"text": "b"}]}]}, "ab"),
+        ({"content": [{"type": "reasoning", "text": "a"}]}, "a"),
     ],
 )
 def test_reasoning_is_read_once(delta, reasoning):
@@ -252,6 +281,86 @@ def test_fields_without_a_home_are_kept():
     assert chunk_of(delta).extra == {"reasoning_details": details, "audio": {"id": "a"}}
     assert chunk_of({"content": "x", "padding": ""}).extra is None
     assert chunk_of({"content": "x", "index": 1, "role": "assistant"}).extra is None
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "kept"),
+    [({"text": "a", "n": 1}, {"n": 1}), ({"text": 5}, {"text": 5}), ({"effort": "low"},) * 2],
+)
+def test_what_else_a_thought_says_is_kept(reasoning, kept):
+    assert chunk_of({"content": "x", "reasoning": reasoning}).extra == {"reasoning": kept}
+
+
+def test_a_signed_summary_is_kept_whole():
+    signed = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "a", "sig": "s"}]}
+    chunk = chunk_of({"content": [signed]})
+    assert (chunk.reasoning, chunk.extra) == ("a", {"content_parts": [signed]})
+    plain = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "a"}]}
+    assert chunk_of({"content": [plain]}).extra is None
+
+
+def details_read(*deltas):
+    """The reasoning of deltas, and the details of it added up."""
+    total = Accumulator()
+    for chunk in read(*({"choices": [{"delta": delta}]} for delta in deltas)):
+        total.feed(chunk, 0.0)
+    result = total.result()
+    return result.reasoning, result.extra
+
+
+def thinking(text, signature=None):
+    return {"type": "thinking", "thinking": text, "signature": signature}
+
+
+CLAUDE = {"format": "anthropic-claude-v1"}
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_claudes_thinking_behind_a_gateway_is_put_together(told):
+    sealed = {"type": "redacted_thinking", "data": "X"}
+    blocks = [thinking("Hm"), thinking("."), thinking("", "S"), sealed, thinking("So", "T")]
+    deltas = [
+        {"thinking_blocks": [block]}
+        | ({"reasoning_content": block["thinking"]} if told and block.get("thinking") else {})
+        for block in blocks
+    ]
+    reasoning, extra = details_read(*deltas)
+    assert reasoning == "Hm.So"
+    assert extra == {
+        "reasoning_details": [
+            {"type": "reasoning.text", "text": "Hm.", "signature": "S", "index": 0, **CLAUDE},
+            {"type": "reasoning.encrypted", "data": "X", "index": 1, **CLAUDE},
+            {"type": "reasoning.text", "text": "So", "signature": "T", "index": 2, **CLAUDE},
+        ]
+    }
+
+
+def test_thinking_that_is_said_twice_is_kept_once():
+    blocks = {"thinking_blocks": [thinking("Hm")]}
+    chunk = chunk_of({**blocks, "provider_specific_fields": blocks, "audio": {"id": "a"}})
+    assert set(chunk.extra) == {"audio", "reasoning_details"}
+    other = {"provider_specific_fields": {"citation": "c"}}
+    assert chunk_of({"thinking_blocks": [thinking("", "")], **other}).extra == other
+
+
+def test_choices_think_apart():
+    blocks = {"thinking_blocks": [thinking("Hm")]}
+    chunks = read({"choices": [{"index": index, "delta": blocks} for index in (0, 1)]})
+    assert [chunk.extra["reasoning_details"][0]["index"] for chunk in chunks] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"thinking_blocks": "x"},
+        {"thinking_blocks": ["x"]},
+        {"thinking_blocks": [{"type": "new"}]},
+        {"thinking_blocks": [{"type": "thinking", "thinking": 5}]},
+        {"thinking_blocks": [thinking("a")], "reasoning_details": [{"text": "a"}]},
+    ],
+)
+def test_thinking_of_another_form_is_kept_as_it_is(delta):
+    assert chunk_of(delta).extra == delta
 
 
 @pytest.mark.parametrize("role", [None, "", 5])
@@ -290,6 +399,15 @@ def test_false_and_zero_are_values(delta):
             ToolCallDelta(None, None, "f", '{"city": "Zürich"}'),
         ),
         (
+            {"index": 0, "id": "c", "type": "custom", "custom": {"name": "f", "input": ""}},
+            ToolCallDelta(0, "c", "f", extra={"type": "custom"}),
+        ),
+        (
+            {"index": 0, "custom": {"input": "print("}, "x": 1},
+            ToolCallDelta(0, arguments="print(", extra={"x": 1, "type": "custom"}),
+        ),
+        ({"index": 0, "custom": None}, ToolCallDelta(0)),
+        (
             {"index": 0, "extra_content": {"google": {"thought_signature": "s"}}, "x": None},
             ToolCallDelta(0, extra={"extra_content": {"google": {"thought_signature": "s"}}}),
         ),
@@ -327,6 +445,30 @@ def test_usage_in_detail():
     (chunk,) = read({"choices": [], "usage": usage})
     assert chunk.usage == Usage(3, 4, 7, 2, 1, usage)
     assert chunk.usage.raw["cost"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts"),
+    [
+        ({"cached_tokens": 4}, (None, 4)),
+        ({"prompt_cache_hit_tokens": 4}, (None, 4)),
+        ({"reasoning_tokens": 2}, (2, None)),
+        ({"reasoning_tokens": 0, "cached_tokens": 0}, (None, None)),
+        ({"cached_tokens": 4, "prompt_tokens_details": {"cached_tokens": 0}}, (None, 0)),
+        ({"reasoning_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 0}}, (0, None)),
+    ],
+)
+def test_counts_that_stand_on_top_count_where_there_are_no_details(fields, counts):
+    (chunk,) = read({"choices": [], "usage": fields})
+    assert (chunk.usage.reasoning_tokens, chunk.usage.cached_tokens) == counts
+
+
+def test_empty_usage_is_none():
+    assert read({"choices": [], "usage": {}}) == []
+    (chunk,) = read({"choices": [{"delta": {"content": "x"}, "usage": USAGE}], "usage": {}})
+    assert chunk.usage.total_tokens == 7
+    (chunk,) = read({"choices": [{"delta": {"content": "x"}}], "x_groq": {"usage": {}}})
+    assert chunk.usage is None
 
 
 @pytest.mark.parametrize(
@@ -397,6 +539,15 @@ def test_a_message_behind_deltas_is_not_read_again():
         ({"detail": [{"msg": "m"}]}, "[{'msg': 'm'}]", None, None, None),
         ({"object": "error", "message": "m", "code": 400}, "m", 400, None, 400),
         ({"choices": [], "error": {"message": "m"}}, "m", None, None, None),
+        ({"choices": [], "detail": "m"}, "m", None, None, None),
+        (
+            {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "no balance"}},
+            *("no balance", 1008, None, None),
+        ),
+        ({"base_resp": {"status_code": 1008}}, "{'status_code': 1008}", 1008, None, None),
+        ({"code": 10007, "message": "m", "sid": "s"}, "m", 10007, None, None),
+        ({"code": "Busy"}, "{'code': 'Busy'}", "Busy", None, None),
+        ({"message": "m", "type": "t"}, "m", None, "t", None),
     ],
 )
 def test_errors_in_every_shape(payload, message, code, kind, status):
@@ -428,8 +579,15 @@ def test_what_stands_beside_an_error_is_not_lost(where):
     [
         {"error": None, "choices": []},
         {"error": {}, "choices": []},
-        {"detail": "fine", "choices": []},
+        {"detail": "fine", "choices": [{}]},
         {"detail": None},
+        {"code": 0, "message": "Success"},
+        {"code": "200", "message": "OK", "choices": []},
+        {"error": None, "code": 5, "message": "m", "choices": [{}]},
+        {"code": None, "message": ""},
+        {"code": [1], "message": {"content": "x"}},
+        {"base_resp": {"status_code": 0, "status_msg": ""}},
+        {"base_resp": "fine"},
         {"choices": [{"error": None}]},
     ],
 )
@@ -469,6 +627,20 @@ def test_parts_of_a_content_without_text_are_kept():
         "a",
         {"content_parts": [parts[1], parts[1]], "images": [1]},
     )
+
+
+def test_what_stands_beside_no_choices_is_read():
+    (chunk,) = read({"choices": [], "citations": ["https://a"]})
+    assert (chunk.extra, chunk.usage) == ({"citations": ["https://a"]}, None)
+    (chunk,) = read({"x_groq": {"usage": {"total_tokens": 4}}, "choices": []})
+    assert chunk.usage.total_tokens == 4
+    assert read({"x_groq": {"id": "r"}, "choices": []}) == []
+
+
+def test_a_sign_of_life_with_a_message_is_no_error():
+    assert read({"status": "processing", "message": "queued"}) == []
+    with pytest.raises(StreamAPIError, match="invalid key"):
+        read({"message": "invalid key", "type": "auth"})
 
 
 # Being recognised

@@ -121,6 +121,16 @@ def plain(calls):
     return [(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in calls]
 
 
+def fold_with_quirks(*events):
+    quirks, total = set(), Accumulator()
+    dialect, chunks = ResponsesDialect(quirks), []
+    for payload in events:
+        dialect.read(payload, chunks, payload)
+    for chunk in chunks:
+        total.feed(chunk, 0.0)
+    return total.result(), quirks
+
+
 class TestText:
     def test_every_chunk_names_the_response_and_keeps_its_event(self):
         delta = text_delta("Hi")
@@ -529,13 +539,70 @@ class TestServersTools:
         assert result.extra["server_tool_results"] == items
 
 
+class TestEventsWithoutAPlace:
+    """Some servers name neither the place of an item nor its id, or draw its id anew."""
+
+    @pytest.mark.parametrize(
+        "names",
+        [({},) * 4, ({"item_id": "a"}, {"item_id": "b"}, {"item_id": "c"}, {"item_id": "d"})],
+    )
+    @pytest.mark.parametrize("announced", [False, True])
+    def test_a_text_comes_once(self, names, announced):
+        bare = message("Hello world", ident=None)
+        begun = {"type": "response.output_item.added", "item": {**bare, "content": []}}
+        result, quirks = fold_with_quirks(
+            *[begun] * announced,
+            {"type": "response.output_text.delta", "delta": "Hello ", **names[0]},
+            {"type": "response.output_text.delta", "delta": "world", **names[1]},
+            {"type": "response.output_text.done", "text": "Hello world", **names[2]},
+            {"type": "response.output_item.done", "item": {**bare, "id": names[3].get("item_id")}},
+            ended(bare),
+        )
+        assert result.content == "Hello world"
+        assert quirks == {"item_unnamed"}
+
+    def test_calls_are_told_apart_by_their_order_and_call_ids(self):
+        def piece(delta):
+            return {"type": "response.function_call_arguments.delta", "delta": delta}
+
+        def told(kind, number, arguments):
+            item = call(arguments, None, f"call_{number}", f"f{number}")
+            return {"type": f"response.output_item.{kind}", "item": item}
+
+        result, quirks = fold_with_quirks(
+            told("added", 1, ""),
+            piece('{"a":'),
+            piece("1}"),
+            {"type": "response.function_call_arguments.done", "arguments": '{"a":1}'},
+            told("added", 2, ""),
+            piece("{}"),
+            told("done", 1, '{"a":1}'),
+            told("done", 2, "{}"),
+            told("done", 1, '{"a":1}'),
+            ended(),
+        )
+        assert plain(result.tool_calls) == [("call_1", "f1", '{"a":1}'), ("call_2", "f2", "{}")]
+        assert quirks == {"item_unnamed"}
+
+    def test_an_item_behind_a_finished_one_is_another(self):
+        result, quirks = fold_with_quirks(
+            *(
+                {"type": "response.output_item.done", "item": message(text, ident=None)}
+                for text in ("a", "a")
+            ),
+            ended(),
+        )
+        assert (result.content, quirks) == ("aa", set())
+
+
 class TestEnd:
     @pytest.mark.parametrize(
         ("kind", "fields", "reason"),
         [
             ("completed", {}, "stop"),
             ("completed", {"status": None}, "stop"),
-            ("completed", {"status": "in_progress"}, "in_progress"),
+            ("completed", {"status": "in_progress"}, "stop"),
+            ("incomplete", {"status": "queued"}, "incomplete"),
             ("incomplete", {"incomplete_details": {"reason": "max_output_tokens"}}, "length"),
             ("incomplete", {"incomplete_details": {"reason": "content_filter"}}, "content_filter"),
             ("incomplete", {"incomplete_details": {"reason": "bored"}}, "bored"),
@@ -585,6 +652,22 @@ class TestEnd:
     )
     def test_what_says_nothing_gives_no_chunk(self, payload):
         assert read(payload) == []
+
+    @pytest.mark.parametrize("status", ["queued", "in_progress"])
+    def test_a_response_that_still_runs_has_not_ended(self, status):
+        response = {**HEAD, "status": status, "output": [message("Hi")], "usage": None}
+        dialect, chunks = ResponsesDialect(set()), []
+        dialect.read(response, chunks, response)
+        assert [(chunk.role, chunk.delta) for chunk in chunks] == [("assistant", ""), (None, "Hi")]
+        assert not dialect.done
+        assert all(chunk.finish_reason is None for chunk in chunks)
+
+    def test_a_status_that_is_no_word_says_nothing(self):
+        response = {**HEAD, "status": ["queued"], "output": [message("Hi")]}
+        assert fold(response).finish_reason == "stop"
+
+    def test_empty_usage_is_none(self):
+        assert fold(ended(usage={})).usage is None
 
 
 class TestErrors:
@@ -644,7 +727,7 @@ class TestErrors:
             done({**message(), "content": "text"}),
             done({**message(), "content": ["text"]}),
             done(call(name=["f"])),
-            ended(usage=[]),
+            ended(usage=[1]),
             ended(5),
             {"type": "response.completed", "response": []},
             {"type": "response.created", "response": 1},
@@ -726,3 +809,11 @@ class TestAsking:
         assert ResponsesDialect.can_be_continued(lost)
         sent, _ = ResponsesDialect.continued_body(lost, "Once", "https://x", "auto", "Go on")
         assert [item["content"] for item in sent["input"]] == ["Hi", "Once", "Go on"]
+
+
+def test_a_part_that_ends_without_being_said_adds_nothing():
+    events = [created(), {"type": "response.reasoning_summary_part.done", "item_id": "r"}, ended()]
+    dialect, chunks = ResponsesDialect(set()), []
+    for event in events:
+        dialect.read(event, chunks, event)
+    assert [chunk.reasoning for chunk in chunks] == ["", ""]

@@ -21,7 +21,7 @@ def at(place, ident=None):
     ],
 )
 def test_an_item_has_a_family_and_its_number_there(kind, family):
-    items = Items()
+    items = Items(set())
     made = [items.add(kind, at(place), None, {}) for place in (0, 1)]
     assert [item.number for item in made] == [0, 1]
     assert made[0].family == family
@@ -29,7 +29,7 @@ def test_an_item_has_a_family_and_its_number_there(kind, family):
 
 
 def test_an_item_is_found_by_its_place_even_if_its_id_is_drawn_anew():
-    items = Items()
+    items = Items(set())
     item = items.add("message", at(0), "msg_1", {})
     assert items.find("message", at(0), "msg_9") is item
     assert items.of_event("message", at(0, "msg_9")) is item
@@ -37,7 +37,7 @@ def test_an_item_is_found_by_its_place_even_if_its_id_is_drawn_anew():
 
 
 def test_a_place_that_is_used_twice_is_told_apart_by_the_ids():
-    items = Items()
+    items = Items(set())
     one, two = items.add("message", at(0), "msg_1", {}), items.add("message", at(0), "msg_2", {})
     assert items.find("message", at(0), "msg_1") is one
     assert items.find("message", at(0), "msg_2") is two
@@ -46,7 +46,7 @@ def test_a_place_that_is_used_twice_is_told_apart_by_the_ids():
 
 @pytest.mark.parametrize("place", [None, "0", True])
 def test_without_a_place_the_id_tells(place):
-    items = Items()
+    items = Items(set())
     item = items.add("function_call", at(place), "fc_1", {})
     assert items.find("custom_tool_call", at(place), "fc_1") is item
     assert items.find_by_id("function_call", "fc_1") is item
@@ -54,8 +54,45 @@ def test_without_a_place_the_id_tells(place):
     assert items.find_by_id("function_call", None) is None
 
 
+NAMELESS: dict[str, object] = {}
+
+
+@pytest.mark.parametrize("payload", [NAMELESS, {"item_id": "of no item"}, {"output_index": "0"}])
+def test_without_place_and_id_the_last_open_item_of_the_kind_is_meant(payload):
+    quirks = set()
+    items = Items(quirks)
+    items.add("message", NAMELESS, None, {})
+    item = items.add("message", NAMELESS, "msg_2", {})
+    items.add("reasoning", NAMELESS, None, {})
+    assert items.of_event("message", payload) is item
+    assert quirks == {"item_unnamed"}
+    item.done = items.of["message"][0].done = True
+    assert items.of_event("message", payload) not in items.of["message"][:2]
+
+
+def test_an_item_with_another_place_or_of_another_kind_is_not_meant():
+    quirks = set()
+    items = Items(quirks)
+    items.add("function_call", NAMELESS, None, {})
+    assert items.find_open("function_call", at(0)) is None
+    assert items.find_open("custom_tool_call", NAMELESS) is None
+    assert quirks == set()
+
+
+def test_a_call_is_found_by_its_call_id_even_if_it_is_done():
+    items = Items(set())
+    one, two = (
+        items.add("function_call", NAMELESS, None, {"call_id": ident}) for ident in ("c1", "c2")
+    )
+    one.done = True
+    assert items.find_open("function_call", NAMELESS, "c1") is one
+    assert items.find_open("function_call", NAMELESS, "c2") is two
+    assert items.find_open("function_call", NAMELESS, "c3") is None
+    assert items.find_open("function_call", NAMELESS) is two
+
+
 def test_an_item_that_was_never_announced_is_made():
-    items = Items()
+    items = Items(set())
     item = items.of_event("message", at(0, "msg_1"))
     assert (item.id, item.announced, item.done) == ("msg_1", {}, False)
     assert items.of_event("message", at(0, "msg_1")) is item
@@ -73,7 +110,7 @@ def test_an_item_that_was_never_announced_is_made():
     ],
 )
 def test_an_item_is_told_twice_if_place_and_id_are_the_same(place, ident, done, known):
-    items = Items()
+    items = Items(set())
     item = items.add("message", at(0), "msg_1", {})
     item.done = done
     assert items.told_before("message", at(place), ident) is (item if known else None)
@@ -81,7 +118,7 @@ def test_an_item_is_told_twice_if_place_and_id_are_the_same(place, ident, done, 
 
 @pytest.mark.parametrize("done", [False, True])
 def test_without_ids_a_place_whose_item_is_finished_has_a_new_one(done):
-    items = Items()
+    items = Items(set())
     item = items.add("message", at(0), None, {})
     item.done = done
     assert items.told_before("message", at(0), None) is (None if done else item)

@@ -61,7 +61,8 @@ def request_body(chat: Chat) -> dict[str, Any]:
     always sent, so ``include_usage`` means nothing here. System messages that lead the chat
     become ``system``; later ones stay where they are: Claude reads them there since Opus 4.8,
     and a model that does not refuses the request. Reasoning is sent back if Claude signed it;
-    an assistant's message that says nothing is left out, because the API refuses it.
+    blank texts, and an assistant's message that says nothing, are left out, because the API
+    refuses them.
 
     Raises:
         TypeError, ValueError: something can't be said in this form; nothing is dropped.
@@ -186,7 +187,7 @@ def _blocks(message: Mapping[str, Any], at: str) -> list[dict[str, Any]]:
     return [
         _block(part, f"{at}.content[{place}]")
         for place, part in enumerate(parts_of(message, at))
-        if part != ""  # the API refuses empty texts
+        if not isinstance(part, str) or part.strip()  # the API refuses blank texts
     ]
 
 

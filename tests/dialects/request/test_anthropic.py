@@ -98,6 +98,13 @@ def test_two_system_prompts_are_refused():
         body_of({"role": "system", "content": "a"}, HELLO, params={"system": "b"})
 
 
+def test_blank_texts_are_left_out_for_the_api_refuses_them():
+    said = {"role": "assistant", "content": "\n\n", "tool_calls": [call("t1", "hear", "{}")]}
+    asked, told = sent(said, {"role": "assistant", "content": " "}, {**HELLO, "content": " x"})
+    assert [block["type"] for block in asked["content"]] == ["tool_use"]
+    assert told["content"] == " x"
+
+
 def test_parts_of_a_message_become_blocks():
     link, data = "https://x.test/a.png", "data:image/png;base64,AAAA"
     pdf = "data:application/pdf;base64,BBBB"
@@ -108,6 +115,7 @@ def test_parts_of_a_message_become_blocks():
             "content": [
                 {"type": "text", "text": "See"},
                 {"type": "text", "text": ""},
+                {"type": "text", "text": " \n\n"},
                 {"type": "image_url", "image_url": {"url": link, "detail": "auto"}},
                 {"type": "image_url", "image_url": {"url": data}},
                 {"type": "file", "file": {"filename": "b.pdf", "file_data": pdf}},
