@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from attrs import define
 
-from llm_kit.dialects.base import Chat, ChatDialect, ChunkSink, api_error, wrong_type
+from llm_kit.dialects.base import ChatDialect, ChunkSink, api_error, wrong_type
 from llm_kit.dialects.fields import (
     as_finish_reason,
     as_json,
@@ -31,7 +31,6 @@ from llm_kit.dialects.request.anthropic import (
     continued_body,
     request_body,
 )
-from llm_kit.policies import ContinueMode
 from llm_kit.types import Chunk, ToolCallDelta, Usage
 
 _VERSION = "2023-06-01"
@@ -102,22 +101,10 @@ class AnthropicDialect(ChatDialect):
             headers["x-api-key"] = api_key
         return headers
 
-    @staticmethod
-    def request_body(chat: Chat) -> dict[str, Any]:
-        """Give the JSON body of a streaming request; see `ChatDialect.request_body`."""
-        return request_body(chat)
-
-    @staticmethod
-    def can_be_continued(body: Mapping[str, Any]) -> bool:
-        """Tell whether a server could go on in the middle of the answer to this request."""
-        return can_be_continued(body)
-
-    @staticmethod
-    def continued_body(
-        body: Mapping[str, Any], text: str, url: str, mode: ContinueMode, instruction: str
-    ) -> tuple[dict[str, Any], str]:
-        """Give the body of the request that goes on; see `ChatDialect.continued_body`."""
-        return continued_body(body, text, url, mode, instruction)
+    # What a chat becomes has a room of its own.
+    request_body = staticmethod(request_body)
+    can_be_continued = staticmethod(can_be_continued)
+    continued_body = staticmethod(continued_body)
 
     @staticmethod
     def recognises(payload: Mapping[str, Any]) -> bool:

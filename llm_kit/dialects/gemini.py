@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from llm_kit.dialects.base import Chat, ChatDialect, ChunkSink, api_error, wrong_type
+from llm_kit.dialects.base import ChatDialect, ChunkSink, api_error, wrong_type
 from llm_kit.dialects.fields import (
     NOTHING,
     add_extra,
@@ -34,7 +34,6 @@ from llm_kit.dialects.request.gemini import (
     continued_body,
     request_body,
 )
-from llm_kit.policies import ContinueMode
 from llm_kit.types import Chunk, ToolCallDelta, Usage
 
 # What the stream side has a home for; the rest of a candidate restates itself, and goes to extra.
@@ -89,26 +88,10 @@ class GeminiDialect(ChatDialect):
             return {"authorization": f"Bearer {api_key}"}
         return {"x-goog-api-key": api_key}
 
-    @staticmethod
-    def request_body(chat: Chat) -> dict[str, Any]:
-        """Give the JSON body of a streaming request; see `ChatDialect.request_body`."""
-        return request_body(chat)
-
-    @staticmethod
-    def can_be_continued(body: Mapping[str, Any]) -> bool:
-        """Tell whether a model could go on in the middle of the answer to this request."""
-        return can_be_continued(body)
-
-    @staticmethod
-    def continued_body(
-        body: Mapping[str, Any],
-        text: str,
-        url: str,  # noqa: ARG004
-        mode: ContinueMode,
-        instruction: str,
-    ) -> tuple[dict[str, Any], str]:
-        """Give the body of the request that goes on; see `ChatDialect.continued_body`."""
-        return continued_body(body, text, mode, instruction)
+    # What a chat becomes has a room of its own.
+    request_body = staticmethod(request_body)
+    can_be_continued = staticmethod(can_be_continued)
+    continued_body = staticmethod(continued_body)
 
     def __init__(self, quirks: set[str]) -> None:
         self._quirks = quirks

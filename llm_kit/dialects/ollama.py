@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from llm_kit.dialects.base import Chat, ChatDialect, ChunkSink, wrong_type
+from llm_kit.dialects.base import ChatDialect, ChunkSink, wrong_type
 from llm_kit.dialects.fields import (
     add_extra,
     as_finish_reason,
@@ -23,7 +23,6 @@ from llm_kit.dialects.fields import (
 )
 from llm_kit.dialects.openai import function_call, raise_reported
 from llm_kit.dialects.request.ollama import can_be_continued, continued_body, request_body
-from llm_kit.policies import ContinueMode
 from llm_kit.types import Chunk, ToolCallDelta, Usage
 
 # What there is on each line, and in each message; a line with no other fields is a plain token.
@@ -54,22 +53,10 @@ class OllamaDialect(ChatDialect):
         """Give the headers that this API wants: Ollama's cloud wants a key, a local one none."""
         return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
-    @staticmethod
-    def request_body(chat: Chat) -> dict[str, Any]:
-        """Give the JSON body of a streaming request; see `ChatDialect.request_body`."""
-        return request_body(chat)
-
-    @staticmethod
-    def can_be_continued(body: Mapping[str, Any]) -> bool:
-        """Tell whether a server could go on in the middle of the answer to this request."""
-        return can_be_continued(body)
-
-    @staticmethod
-    def continued_body(
-        body: Mapping[str, Any], text: str, url: str, mode: ContinueMode, instruction: str
-    ) -> tuple[dict[str, Any], str]:
-        """Give the body of the request that goes on; see `ChatDialect.continued_body`."""
-        return continued_body(body, text, url, mode, instruction)
+    # What a chat becomes has a room of its own.
+    request_body = staticmethod(request_body)
+    can_be_continued = staticmethod(can_be_continued)
+    continued_body = staticmethod(continued_body)
 
     def __init__(self, quirks: set[str]) -> None:
         self.done = False

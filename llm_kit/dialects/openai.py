@@ -29,7 +29,6 @@ from llm_kit.dialects.request.continuing import can_be_continued, continued
 from llm_kit.dialects.request.openai import sent_messages
 from llm_kit.dialects.thinking_blocks import ThinkingBlocks
 from llm_kit.errors import StreamAPIError
-from llm_kit.policies import ContinueMode
 from llm_kit.types import Chunk, ToolCallDelta, Usage
 
 _KNOWN_IN_DELTA = frozenset(
@@ -86,17 +85,8 @@ class OpenAIDialect(ChatDialect):
         name = "stream_options"
         return name if status in (400, 422) and name in body and name in answer else None
 
-    @staticmethod
-    def can_be_continued(body: Mapping[str, Any]) -> bool:
-        """Tell whether a server could go on in the middle of the answer to this request."""
-        return can_be_continued(body)
-
-    @staticmethod
-    def continued_body(
-        body: Mapping[str, Any], text: str, url: str, mode: ContinueMode, instruction: str
-    ) -> tuple[dict[str, Any], str]:
-        """Give the body of the request that goes on from a text; see `Dialect.continued_body`."""
-        return continued(body, text, url, mode, instruction)
+    can_be_continued = staticmethod(can_be_continued)
+    continued_body = staticmethod(continued)
 
     def __init__(self, quirks: set[str]) -> None:
         self.done = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, ClassVar
 
-from llm_kit.dialects.base import FINISH_REASONS, Chat, ChatDialect, ChunkSink, api_error
+from llm_kit.dialects.base import FINISH_REASONS, ChatDialect, ChunkSink, api_error
 from llm_kit.dialects.fields import (
     NOTHING,
     as_arguments,
@@ -33,7 +33,6 @@ from llm_kit.dialects.request.responses import (
     request_body,
 )
 from llm_kit.dialects.responses_items import DELTAS, FAMILIES, PARTS, WHOLES, Item, Items
-from llm_kit.policies import ContinueMode
 from llm_kit.types import Chunk, ToolCallDelta, Usage
 
 _PART_EVENTS = frozenset(
@@ -72,26 +71,10 @@ class ResponsesDialect(ChatDialect):
         """Give the headers that this API wants, with the key in its place."""
         return {"authorization": f"Bearer {api_key}"} if api_key else {}
 
-    @staticmethod
-    def request_body(chat: Chat) -> dict[str, Any]:
-        """Give the JSON body of a streaming request; see `ChatDialect.request_body`."""
-        return request_body(chat)
-
-    @staticmethod
-    def can_be_continued(body: Mapping[str, Any]) -> bool:
-        """Tell whether a server could go on in the middle of the answer to this request."""
-        return can_be_continued(body)
-
-    @staticmethod
-    def continued_body(
-        body: Mapping[str, Any],
-        text: str,
-        url: str,  # noqa: ARG004
-        mode: ContinueMode,
-        instruction: str,
-    ) -> tuple[dict[str, Any], str]:
-        """Give the body of the request that goes on; see `ChatDialect.continued_body`."""
-        return continued_body(body, text, mode, instruction)
+    # What a chat becomes has a room of its own.
+    request_body = staticmethod(request_body)
+    can_be_continued = staticmethod(can_be_continued)
+    continued_body = staticmethod(continued_body)
 
     @staticmethod
     def recognises(payload: Mapping[str, Any]) -> bool:

@@ -69,7 +69,11 @@ def can_be_continued(body: Mapping[str, Any]) -> bool:
 
 
 def continued_body(
-    body: Mapping[str, Any], text: str, mode: ContinueMode, instruction: str
+    body: Mapping[str, Any],
+    text: str,
+    url: str,  # noqa: ARG001
+    mode: ContinueMode,
+    instruction: str,
 ) -> tuple[dict[str, Any], str]:
     """
     Give the body of the request that goes on from a text; see `ChatDialect.continued_body`.

@@ -199,7 +199,7 @@ def test_the_callers_objects_stay_as_they_are():
     params = {"tool_choice": "auto", "seed": 1, "generationConfig": {"topK": 1}}
     before = json.dumps([messages, tools, params])
     body = body_of(*messages, tools=tools, params=params, stop="x")
-    continued, _ = continued_body(body, "a", "auto", "Go on.")
+    continued, _ = continued_body(body, "a", "http://h", "auto", "Go on.")
     assert json.dumps([messages, tools, params]) == before
     assert body["contents"] != continued["contents"]
 
@@ -358,7 +358,7 @@ def test_json_and_forced_calls_can_not_be_continued(body, can):
 @pytest.mark.parametrize("mode", ["auto", "instruct"])
 def test_the_model_is_told_to_go_on(mode):
     body = {"contents": [HELLO], "generationConfig": {}}
-    assert continued_body(body, "It is ", mode, "Go on.") == (
+    assert continued_body(body, "It is ", "http://h", mode, "Go on.") == (
         {
             "contents": [
                 HELLO,
@@ -373,4 +373,4 @@ def test_the_model_is_told_to_go_on(mode):
 
 def test_a_prefill_is_refused():
     with pytest.raises(ValueError, match="'plain' is no way to continue"):
-        continued_body({"contents": []}, "a", "plain", "Go on.")
+        continued_body({"contents": []}, "a", "http://h", "plain", "Go on.")

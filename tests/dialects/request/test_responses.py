@@ -342,7 +342,7 @@ class TestContinuing:
     )
     def test_the_model_is_told_to_go_on(self, mode, asked):
         lost = {"model": "gpt-x", "input": asked}
-        made, blanks = continued_body(lost, "Once ", mode, "Go on")
+        made, blanks = continued_body(lost, "Once ", "http://h", mode, "Go on")
         assert blanks == ""
         assert made == {
             "model": "gpt-x",
@@ -356,4 +356,4 @@ class TestContinuing:
 
     def test_there_is_no_prefill(self):
         with pytest.raises(ValueError, match="'plain' is no way to continue"):
-            continued_body({"input": []}, "x", "plain", "Go on")
+            continued_body({"input": []}, "x", "http://h", "plain", "Go on")
