@@ -241,7 +241,8 @@ class _Attempt:
             if failure is not None:
                 self._read_behind(rest)  # some servers send the usage behind the error
         else:
-            failure = self._read_behind([])  # an event that lacks but its blank line
+            if not isinstance(loss, StreamProtocolError):  # else the rest may be of any size
+                failure = self._read_behind([])  # an event that lacks but its blank line
             if self._pipeline.arrived:
                 with suppress(TimeUp):
                     yield Sleep(self._pipeline.now)
