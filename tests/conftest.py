@@ -100,6 +100,10 @@ class SyncColour:
         """Close a stream or a client."""
         thing.close()
 
+    def breathe(self):
+        """Let the loop do what has come to it, where there is one; gives True."""
+        return True
+
     def open(self, stream):
         """Enter a stream as a context manager, without leaving it."""
         return stream.__enter__()
@@ -162,6 +166,10 @@ class AsyncColour(SyncColour):
             except StopAsyncIteration:
                 return
             yield chunk
+
+    def breathe(self):
+        self.runner.run(asyncio.sleep(0))
+        return True
 
     def close(self, thing):
         self.run(thing.aclose())

@@ -1115,7 +1115,7 @@ def flood_of_deadlines(colour, wires, tls, count, secure):
         whole = client.chat_stream(MESSAGES)
         colour.read(whole)
         assert whole.result.content == "one two three four"
-        assert wait_until(lambda: server.open_connections <= 1)
+        assert wait_until(lambda: colour.breathe() and server.open_connections <= 1)
         if colour.is_async:
             assert not asyncio.all_tasks(colour.runner.get_loop())
         assert wait_until(lambda: threading.active_count() <= threads), threading.enumerate()
