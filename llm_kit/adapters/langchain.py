@@ -86,7 +86,7 @@ class LangChainMessages(Dialect):
 
     name: ClassVar[str] = "langchain"
 
-    def __init__(self, quirks: set[str]) -> None:  # noqa: ARG002
+    def __init__(self, quirks: set[str]) -> None:  # noqa: ARG002  a `Dialect` is given them
         self.done = False  # never said: usage may come behind anything
         self._began = False
         self._called = False
