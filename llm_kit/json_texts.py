@@ -7,6 +7,7 @@ Everything here is pure.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from llm_kit.sse import unfinished
@@ -24,21 +25,45 @@ class NotJSON:
 
 NOT_JSON: Final = NotJSON("")
 
-_scan = json.JSONDecoder().raw_decode
+_scanner = json.JSONDecoder()
+_scan = _scanner.raw_decode
+# What raw_decode calls, without a layer; StopIteration where there is no value.
+_scan_once: Callable[[str, int], tuple[Any, int]] = getattr(_scanner, "scan_once")  # noqa: B009
 
 
-def decoded(text: str) -> Any:
-    """Decode a JSON text; `NOT_JSON` if it is none."""
+def decoded_by_json(text: str | bytes) -> Any:
+    """Do what `decoded` does with the standard library alone."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
     try:
-        # Without json.loads' searches for blanks: a quarter of its time.
-        value, end = _scan(text)
-        return value if end == len(text) else json.loads(text)
-    except (ValueError, RecursionError):
+        # Without json.loads' searches for blanks: a third of its time.
+        value, end = _scan_once(text, 0)
+        if end == len(text):
+            return value
+    except (StopIteration, ValueError, RecursionError):
         pass
     try:
-        return json.loads(text)  # there may be blanks in front
+        return json.loads(text)  # there may be blanks around it
     except (ValueError, RecursionError):
         return NOT_JSON
+
+
+def decoded_by_msgspec(text: str | bytes) -> Any:
+    """Do what `decoded` does in a third of the time, if msgspec is installed."""
+    try:
+        return _msgspec_decode(text)
+    except Exception:  # noqa: BLE001  it is stricter: NaN, lone surrogates, broken UTF-8
+        return decoded_by_json(text)
+
+
+try:
+    from msgspec.json import Decoder
+except ImportError:
+    decoded = decoded_by_json
+else:
+    _msgspec_decode = Decoder().decode
+    decoded = decoded_by_msgspec
+"""Decodes a JSON text; gives `NOT_JSON` if it is none."""
 
 
 class JSONTextDecoder:

@@ -7,7 +7,8 @@ before a broken event is not lost with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, Literal
 
 from llm_kit.dialects import find_dialect, recognise
@@ -15,7 +16,7 @@ from llm_kit.dialects.base import ChunkSink, Dialect, api_error
 from llm_kit.errors import StreamAPIError, StreamProtocolError
 from llm_kit.json_texts import NOT_JSON, JSONTextDecoder, NotJSON, decoded
 from llm_kit.policies import Limits
-from llm_kit.sse import ServerSentEvent, SSEDecoder
+from llm_kit.sse import RawEvent, SSEDecoder
 from llm_kit.types import Chunk
 
 OnMalformed = Literal["raise", "skip"]
@@ -63,7 +64,9 @@ class WireDecoder:
         self._skip = on_malformed == "skip"
         self._sse = SSEDecoder(max_event=limits.event)
         self._texts: JSONTextDecoder | None = None
-        self._received = 0
+        self._split: Callable[[bytes], list[Any]] = self._sse.split
+        self._read: Callable[[Any, ChunkSink], None] = self._read_event
+        self._room = inf if limits.response is None else limits.response
         self._began = False
         self._head = b""
         self._saw_event = False
@@ -77,31 +80,25 @@ class WireDecoder:
             StreamAPIError: the server reported an error; all of ``data`` has been read.
             StreamProtocolError: this is no such stream, or it is over a limit.
         """
-        self._received += len(data)
-        if self._limits.response is not None and self._received > self._limits.response:
+        self._room -= len(data)
+        if self._room < 0:
             raise StreamProtocolError(
                 f"the answer is larger than {self._limits.response} bytes;"
                 " raise Limits(response=...) if it is meant to be"
             )
-        if not self._began:
+        if not self._saw_event:
             data = self._begin(data)
-        texts = self._texts
-        if texts is not None and not self._saw_event and len(self._head) < _SHOWN:
-            self._head += data
-        split, read = (
-            (self._sse.feed, self._read_event) if texts is None else (texts.feed, self._read_value)
-        )
         failure: StreamAPIError | None = None
-        for each in split(data):
+        for each in self._split(data):
             if self.done:
                 break
             try:
-                read(each, out)
+                self._read(each, out)
             except StreamAPIError as error:  # raised when all is read: usage may stand behind it
                 failure = failure or error
         if failure is not None:
             raise failure
-        if len(self._sse.stray) > self._strays:
+        if self._sse.stray:
             self._read_strays()
 
     def flush(self, out: ChunkSink) -> None:
@@ -118,9 +115,9 @@ class WireDecoder:
         for event in self._sse.flush():
             # Without its blank line an event counts only if it is whole: a cut one is no
             # fault of its own, the end of the stream will be judged without it.
-            event.data = _whole_part(event.data)
-            if event.data and not self.done:
-                self._read_event(event, out)
+            text = _whole_part(event.data)
+            if text and not self.done:
+                self._read_event((text.encode(), event.event, event.id, event.retry), out)
         if self._sse.stray:
             self._read_strays()
             text = "\n".join(self._sse.stray)
@@ -130,6 +127,10 @@ class WireDecoder:
 
     def _begin(self, data: bytes) -> bytes:
         """Look at the first byte that is not blank: it tells JSON and HTML from an event stream."""
+        if self._began:
+            if self._texts is not None and len(self._head) < _SHOWN:
+                self._head += data
+            return data
         data = self._head + data
         head = data.removeprefix(_BOM).lstrip(_BLANK)
         if not head or _BOM.startswith(data):
@@ -137,8 +138,9 @@ class WireDecoder:
             return b""
         self._began = True
         if head[:1] in (b"{", b"["):
-            self._head = b""
+            self._head = head
             self._texts = JSONTextDecoder(max_event=self._limits.event)
+            self._split, self._read = self._texts.feed, self._read_value
             return head
         if head[:1] == b"<":
             raise StreamProtocolError(
@@ -148,21 +150,16 @@ class WireDecoder:
             )
         return data
 
-    def _read_event(self, event: ServerSentEvent, out: ChunkSink) -> None:
-        text, kind = event.data, event.event
+    def _read_event(self, event: RawEvent, out: ChunkSink) -> None:
+        text = event[0]
         payload = decoded(text)
-        if payload is NOT_JSON:
-            self._read_other(text, kind, out)
-            return
-        self._saw_event = True
-        if isinstance(payload, dict):
+        if type(payload) is dict:
+            self._saw_event = True
             self.read_object(payload, payload, out)  # the dialect may know this error's own form
-            if kind == "error":
+            if event[1] == "error":
                 raise api_error(payload.get("error") or payload, whole=payload)
-        elif text.strip() in _END_MARKERS:
-            self.done = True
         else:
-            self._malformed(f"an event is JSON but no object: {_shown(text)}")
+            self._read_other(payload, text.decode("utf-8", "replace"), event, out)
 
     def _read_value(self, value: Any, out: ChunkSink) -> None:
         """Read one of the JSON texts that the body consists of."""
@@ -184,13 +181,14 @@ class WireDecoder:
         """Take one wire object that came decoded, with ``raw`` for `Chunk.raw`; see `feed`."""
         if not self.settled:
             self._settle(payload)
+        dialect = self._dialect
         try:
-            self._dialect.read(payload, out, raw)
+            dialect.read(payload, out, raw)
         except StreamProtocolError:
             if not self._skip:
                 raise
             self.quirks.add("malformed_event_skipped")
-        if self._dialect.done:
+        if dialect.done:
             self.done = True
 
     def knows(self, payload: Mapping[str, Any]) -> bool:
@@ -200,31 +198,36 @@ class WireDecoder:
 
     def _settle(self, payload: Mapping[str, Any]) -> None:
         """Find out in which dialect the stream speaks, and refuse another than was named."""
+        if self._given and self._dialect.recognises(payload):
+            self.settled = True
+            return
         spoken = recognise(payload)
-        if spoken is None:
-            # Imitators send anything, so an object that nobody knows is none of another's.
-            self.settled = self._given and type(self._dialect).recognises(payload)
+        if spoken is None:  # imitators send anything: what nobody knows is none of another's
             return
         if not self._given:
             self._dialect = spoken(self.quirks)
-        elif spoken is not type(self._dialect) and not self._dialect.recognises(payload):
+        elif spoken is not type(self._dialect):
             raise StreamProtocolError(
                 f"the answer is in the {spoken.name!r} dialect, and is read in"
                 f" {self._dialect.name!r}: write dialect={spoken.name!r}"
             )
         self.settled = True
 
-    def _read_other(self, text: str, kind: str, out: ChunkSink) -> None:
-        """Read an event that is not JSON: the end marker, a keep-alive, words, or garbage."""
+    def _read_other(self, payload: Any, text: str, event: RawEvent, out: ChunkSink) -> None:
+        """Read an event that is no JSON object: the end marker, a keep-alive, words, garbage."""
         text = text.strip()
+        _, kind, last_id, retry = event
         lines = text.split("\n")
         if text in _END_MARKERS:
             self.done = self._saw_event = True
+        elif payload is not NOT_JSON:
+            self._saw_event = True
+            self._malformed(f"an event is JSON but no object: {_shown(text)}")
         elif len(lines) > 1 and all(map(_is_whole, lines)):
             self.quirks.add("events_without_blank_line")
             for line in lines:
                 if not self.done:
-                    self._read_event(ServerSentEvent(line, kind), out)
+                    self._read_event((line.encode(), kind, last_id, retry), out)
         elif not text or text.startswith(":"):
             self.quirks.add("keepalive_as_data")
         elif kind == "error" or text.startswith('{"error"'):
@@ -239,6 +242,8 @@ class WireDecoder:
 
     def _read_strays(self) -> None:
         """Look among the new lines that are no SSE for an error sent without framing."""
+        if len(self._sse.stray) == self._strays:
+            return
         self.quirks.add("text_outside_events")
         for line in self._sse.stray[self._strays :]:
             _raise_unframed_error(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llm_kit._core.fold import fold, unfold
@@ -118,6 +119,8 @@ class Accumulator:
         self.chunk_count = 0
         self.usage: Usage | None = None
         self._choices: dict[int, _Choice] = {}
+        # Where the text of choices goes that have some.
+        self._appends: dict[int, Callable[[str], None]] = {}
         self._id: str | None = None
         self._model: str | None = None
         self._created: int | None = None
@@ -139,28 +142,22 @@ class Accumulator:
         self.chunk_count += 1
         self._last_chunk = now
         delta = chunk.delta
-        choice = self._choices.get(chunk.index)
-        if (
-            delta
-            and choice is not None
-            and self._first_text is not None
-            and (self._named or chunk.id is None)
-            and not chunk.restarted
-        ):
-            choice.content.append(delta)
+        append = self._appends.get(chunk.index)
+        named = self._named or chunk.id is None
+        if delta and append is not None and named and not chunk.restarted:
+            append(delta)
         else:
             self._feed_first(chunk, delta, now)
-            choice = self._choices.get(chunk.index)
-        if choice is not None and (
+        if (
             chunk.reasoning
             or chunk.tool_calls
             or chunk.finish_reason is not None
-            or chunk.role is not None
+            or chunk.role
             or chunk.refusal
             or chunk.logprobs is not None
             or chunk.extra is not None
         ):
-            choice.add(chunk)
+            self._choices[chunk.index].add(chunk)
             if chunk.reasoning and self._first_reasoning is None:
                 self._first_reasoning = now
         if chunk.usage is not None:
@@ -182,7 +179,8 @@ class Accumulator:
         if delta:
             if self._first_text is None:
                 self._first_text = now
-            self._choices[chunk.index].content.append(delta)
+            append = self._appends[chunk.index] = self._choices[chunk.index].content.append
+            append(delta)
 
     def flush(self, status: Status) -> None:
         """

@@ -68,9 +68,10 @@ class Budget:
 
     def said(self) -> None:
         """Something was said: text, reasoning, a tool call, an ending. No mere sign of life."""
-        self._kind_before = self._quiet_kind
-        self._quiet_kind, self._quiet_left = "idle", self.idle
         self._waiting = False
+        self._kind_before = self._quiet_kind
+        if self._kind_before != "idle":
+            self._quiet_kind, self._quiet_left = "idle", self.idle
 
     def lend(self, seconds: float) -> None:
         """Give the server back what the reader's loop took for itself while nothing was said."""

@@ -57,17 +57,18 @@ class Pipeline:
         self.callbacks: list[Awaitable[object]] = []
         """What callbacks of stages gave to be awaited before the chunk goes on."""
         self.now = accumulator.since
-        self._passed: deque[Chunk] = deque()
+        self._passed: list[Chunk] = []
+        """What a stage gave in the place of a chunk, and the loop has not taken."""
         self._stages: list[Stage] = [accumulator]
-        # Each stage's `feed`, and where the stages behind it begin: looked up once, not per chunk.
-        self._feeds: list[tuple[int, _Feed]] = [(1, accumulator.feed)]
+        # Each stage's `feed`: looked up once, not per chunk.
+        self._feeds: list[_Feed] = [accumulator.feed]
 
     def append(self, stage: Stage) -> None:
         """Add a last stage, or the last `Change`; it sees what comes from now on."""
         changes = isinstance(stage, Change)
         place = self._stages.index(self.accumulator) if changes else len(self._stages)
         self._stages.insert(place, stage)
-        self._feeds = [(behind, each.feed) for behind, each in enumerate(self._stages, 1)]
+        self._feeds = [each.feed for each in self._stages]
 
     def pop(self) -> Chunk | None:
         """Give the next chunk for the loop, None if there is none yet."""
@@ -75,14 +76,14 @@ class Pipeline:
             if not self.arrived:
                 return None
             chunk = self.arrived.popleft()
-            for behind, feed in self._feeds:
+            for feed in self._feeds:
                 instead = feed(chunk, self.now)
                 if instead is not None:
-                    self._pass_on(instead, behind)
+                    self._pass_on(instead, self._feeds.index(feed) + 1)
                     break
             else:
                 return chunk
-        return self._passed.popleft()
+        return self._passed.pop(0)
 
     def _pass_on(self, chunks: Sequence[Chunk], behind: int) -> None:
         """Send what a stage gave through the stages behind it."""

@@ -28,7 +28,7 @@ from llm_kit.errors import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
-from llm_kit.types import ResponseInfo, Status
+from llm_kit.types import Chunk, ResponseInfo, Status
 
 log = logging.getLogger("llm_kit")
 
@@ -321,18 +321,17 @@ class _Attempt:
         Returns:
             Whether the answer may be whole now.
         """
-        last = self._fresh[-1] if self._fresh else None
-        for chunk in self._fresh:
-            if chunk.delta or says_something(chunk):
-                self.spoke = True
-                self._budget.said()
-                break
-        if self._relay is not None:
-            for chunk in self._fresh:
-                self._relay.append(chunk)
-            self._fresh.clear()
-        if last is None:
+        fresh = self._fresh
+        if not fresh:
             return False
+        if fresh[0].delta or any(map(says_something, fresh)):
+            self.spoke = True
+            self._budget.said()
+        last: Chunk = fresh[-1]
+        if self._relay is not None:
+            for chunk in fresh:
+                self._relay.append(chunk)
+            fresh.clear()
         return last.finish_reason is not None or (last.usage is not None and not last.delta)
 
 

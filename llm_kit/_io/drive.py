@@ -84,19 +84,16 @@ class _State:
         self._failure: Exception | None = None
         """What the stream's end raised, also after it was raised."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._advance(steps.send, None)
+        self._ask = steps.send(None)
         self._over = False
 
-    def _take_turn(self) -> bool:
-        """Begin to read; False if somebody else is just closing the stream."""
-        if not self._turning.acquire(False):
-            if self._stop.fired:
-                return False
+    def _refuse_turn(self) -> None:
+        """Say so if somebody else reads; who is just closing the stream is no reader."""
+        if not self._stop.fired:
             raise RuntimeError(
                 "this stream is being read by another thread or task already; give each"
                 " reader a stream of its own"
             )
-        return True  # and nothing more: a Ctrl-C in here would keep the turn for ever
 
     def _start(self) -> None:
         watch_collector()
@@ -111,24 +108,8 @@ class _State:
         self._budget.lend(monotonic() - self._left_at)
         self._left_at = 0.0
 
-    def _operation(self) -> tuple[Callable[[], Any], float]:
-        """
-        Find what answers the session's ask, and when the wait for it must end.
-
-        Raises:
-            Expired: that moment has passed already.
-        """
-        ask, now = self._ask, monotonic()
-        if ask is READ:
-            due = self._budget.wait(now)
-            operation: Callable[[], Any] = self._source.read
-        else:
-            operation, due = self._rarer_operation(now)
-        if due <= now:
-            raise Expired
-        return operation, due
-
     def _rarer_operation(self, now: float) -> tuple[Callable[[], Any], float]:
+        """Find what answers an ask that is no plain `READ`, and when the wait must end."""
         ask = self._ask
         if isinstance(ask, Read):
             return self._source.read, self._budget.wait(now) if ask.until is None else ask.until
@@ -142,17 +123,6 @@ class _State:
         if isinstance(ask, Open):
             return partial(self._source.open, ask.request), due
         return self._source.begin, due
-
-    def _advance(self, step: Callable[[Any], Ask], value: Any) -> None:
-        """Give the session an answer or an error; keep its next ask, or its verdict."""
-        self._pipeline.now = monotonic()
-        try:
-            self._ask = step(value)
-        except StopIteration:
-            self._ask = None
-        except Exception as error:  # raised when the loop has taken what came before
-            self._ask = None
-            self._verdict = (status_of(error), error)
 
     def _conclude(self, status: Status, error: Exception | None) -> None:
         """Tell every stage how the stream ended, and keep the error for the loop."""
@@ -186,21 +156,23 @@ class Driver(_State):
     _until_woken = staticmethod(until_woken)
 
     def __next__(self) -> Chunk:
-        if not self._take_turn():
+        if not self._turning.acquire(False):  # here: a Ctrl-C in a call would keep the turn
+            self._refuse_turn()
             raise StopIteration
         try:
             if self._left_at:
                 self._lend()
             if not self._started:
                 self._start()
+            pipeline = self._pipeline
             while True:
                 if self._over or not self._stop.fired:
-                    arrived = self._pipeline.arrived
+                    arrived = pipeline.arrived
                     if arrived and not arrived[0].delta:
                         self._left_at = monotonic()
-                    chunk = self._pipeline.pop()
-                    if self._pipeline.callbacks:
-                        settle(self._pipeline)
+                    chunk = pipeline.pop()
+                    if pipeline.callbacks:
+                        settle(pipeline)
                     if chunk is not None:
                         return chunk
                     if self._left_at:
@@ -222,23 +194,36 @@ class Driver(_State):
         """Do what the session asks; when it asks no more, end as it said."""
         if self._stop.fired:
             self._end("interrupted", self._stop.error)
-        elif self._ask is None:
+            return
+        if self._ask is None:
             self._end(*self._verdict)
-        else:
-            late = False
-            try:
-                operation, due = self._operation()
-                answer = run(self._stop, operation, due)
-            except Stopped:
-                return  # seen in the next turn: how a wait was woken is nobody's cause
-            except Expired:
-                late = True  # likewise
-            except Exception as error:
-                self._advance(self._steps.throw, error)
+            return
+        answer: Any
+        step: Callable[[Any], Ask] = self._steps.send
+        try:
+            now = monotonic()
+            if self._ask is READ:
+                due = self._budget.wait(now)
+                operation = self._source.read
             else:
-                self._advance(self._steps.send, answer)
-            if late:
-                self._advance(self._steps.throw, TimeUp())
+                operation, due = self._rarer_operation(now)
+            if due <= now:
+                raise Expired
+            answer = run(self._stop, operation, due)
+        except Stopped:
+            return  # seen in the next turn: how a wait was woken is nobody's cause
+        except Expired:
+            answer, step = TimeUp(), self._steps.throw
+        except Exception as error:
+            answer, step = error, self._steps.throw
+        self._pipeline.now = monotonic()
+        try:
+            self._ask = step(answer)
+        except StopIteration:
+            self._ask = None
+        except Exception as error:  # raised when the loop has taken what came before
+            self._ask = None
+            self._verdict = (status_of(error), error)
 
     def _end(self, status: Status, error: Exception | None) -> None:
         if self._stop.retire():
@@ -252,7 +237,8 @@ class Driver(_State):
 
     def _open(self) -> None:
         """Go as far as the answer's head."""
-        if not self._take_turn():
+        if not self._turning.acquire(False):
+            self._refuse_turn()
             return
         try:
             if not self._started:
@@ -299,21 +285,23 @@ class AsyncDriver(_State):
     _until_woken = staticmethod(auntil_woken)
 
     async def __anext__(self) -> Chunk:
-        if not self._take_turn():
+        if not self._turning.acquire(False):  # here: a Ctrl-C in a call would keep the turn
+            self._refuse_turn()
             raise StopAsyncIteration
         try:
             if self._left_at:
                 self._lend()
             if not self._started:
                 self._start()
+            pipeline = self._pipeline
             while True:
                 if self._over or not self._stop.fired:
-                    arrived = self._pipeline.arrived
+                    arrived = pipeline.arrived
                     if arrived and not arrived[0].delta:
                         self._left_at = monotonic()
-                    chunk = self._pipeline.pop()
-                    if self._pipeline.callbacks:
-                        await asettle(self._pipeline)
+                    chunk = pipeline.pop()
+                    if pipeline.callbacks:
+                        await asettle(pipeline)
                     if chunk is not None:
                         return chunk
                     if self._left_at:
@@ -335,23 +323,36 @@ class AsyncDriver(_State):
         """Do what the session asks; when it asks no more, end as it said."""
         if self._stop.fired:
             await self._end("interrupted", self._stop.error)
-        elif self._ask is None:
+            return
+        if self._ask is None:
             await self._end(*self._verdict)
-        else:
-            late = False
-            try:
-                operation, due = self._operation()
-                answer = await arun(self._stop, operation, due)
-            except Stopped:
-                return  # seen in the next turn: how a wait was woken is nobody's cause
-            except Expired:
-                late = True  # likewise
-            except Exception as error:
-                self._advance(self._steps.throw, error)
+            return
+        answer: Any
+        step: Callable[[Any], Ask] = self._steps.send
+        try:
+            now = monotonic()
+            if self._ask is READ:
+                due = self._budget.wait(now)
+                operation = self._source.read
             else:
-                self._advance(self._steps.send, answer)
-            if late:
-                self._advance(self._steps.throw, TimeUp())
+                operation, due = self._rarer_operation(now)
+            if due <= now:
+                raise Expired
+            answer = await arun(self._stop, operation, due)
+        except Stopped:
+            return  # seen in the next turn: how a wait was woken is nobody's cause
+        except Expired:
+            answer, step = TimeUp(), self._steps.throw
+        except Exception as error:
+            answer, step = error, self._steps.throw
+        self._pipeline.now = monotonic()
+        try:
+            self._ask = step(answer)
+        except StopIteration:
+            self._ask = None
+        except Exception as error:  # raised when the loop has taken what came before
+            self._ask = None
+            self._verdict = (status_of(error), error)
 
     async def _end(self, status: Status, error: Exception | None) -> None:
         if self._stop.retire():
@@ -365,7 +366,8 @@ class AsyncDriver(_State):
 
     async def _open(self) -> None:
         """Go as far as the answer's head."""
-        if not self._take_turn():
+        if not self._turning.acquire(False):
+            self._refuse_turn()
             return
         try:
             if not self._started:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from math import inf
 from time import monotonic
@@ -218,18 +218,17 @@ def run(stop: StopSignal, call: Callable[[], T], due: float = inf) -> T:
         Expired: the wait has lasted too long. An item that came at the last moment is given
             all the same; the next call is then told.
     """
-    if stop.fired or stop.expired:  # also where no socket is entered that would say so
+    waits = stop.waits
+    if waits.over:  # also where no socket is entered that would say so
         stop.judge()
     stop.due = due
     if due < stop.look_at:
         stop.plan(due)
     outer = _waiting.waits
-    wake: Wake | None = None
-    _waiting.waits = stop.waits
+    if outer is not None:  # this stream is read inside the iterable of another
+        call = partial(_call_inside, outer, stop, call)
+    _waiting.waits = waits
     try:
-        if outer is not None:  # this stream is read inside the iterable of another
-            wake = partial(_stop_inner, stop, outer)
-            outer.enter(wake)
         result = call()
     except (Exception, Woken):
         stop.judge()  # the error is the wake's, not the network's
@@ -237,12 +236,19 @@ def run(stop: StopSignal, call: Callable[[], T], due: float = inf) -> T:
     finally:
         stop.due = inf
         _waiting.waits = outer
-        if outer is not None and wake is not None:
-            outer.leave(wake)
     # The end of a body that was shut down is not its own.
-    if stop.fired or (stop.expired and result is END):
+    if waits.over and (stop.fired or result is END):
         stop.judge()
     return result
+
+
+def _call_inside(outer: Waits, stop: StopSignal, call: Callable[[], T]) -> T:
+    wake = partial(_stop_inner, stop, outer)
+    outer.enter(wake)
+    try:
+        return call()
+    finally:
+        outer.leave(wake)
 
 
 def _stop_inner(stop: StopSignal, outer: Waits) -> None:
@@ -261,7 +267,7 @@ def until_woken(stop: StopSignal) -> None:
         waits.leave(woken.set)
 
 
-async def arun(stop: StopSignal, call: Callable[[], Awaitable[T]], due: float = inf) -> T:
+async def arun(stop: StopSignal, call: Callable[[], Coroutine[Any, Any, T]], due: float = inf) -> T:
     """
     Await a call for the stream of ``stop``: the async twin of `run`.
 
@@ -273,43 +279,78 @@ async def arun(stop: StopSignal, call: Callable[[], Awaitable[T]], due: float = 
         Expired: the wait has lasted too long. An item that came at the last moment is given
             all the same.
     """
-    task = asyncio.current_task()
-    assert task is not None, "a stream is read in a task"  # noqa: S101  narrows the type
-    wait = stop.task_wait
-    entered = wait is not None and wait.loop is task.get_loop()
-    if wait is None or not entered:
-        wait = stop.task_wait = TaskWait(task.get_loop())
-        stop.look_at = inf  # what was planned in another loop is not seen in this one
+    if stop.fired:
+        raise Stopped
+    if stop.task_wait is None:
+        stop.task_wait = TaskWait(asyncio.get_running_loop())
     stop.due = due
-    if due < stop.look_at:
-        stop.plan(due)
-    # A cancellation that is requested but not yet delivered is still to come: it is not ours.
-    before = task.cancelling() - getattr(task, "_must_cancel", False)
-    wait.before = before
     try:
-        wait.task = task
-        if not entered:
-            stop.waits.enter(wait.wake)
-        if stop.fired:  # asked when `wake` knows the task: one of the two notices a stop
-            raise Stopped
-        result = await call()
-    except asyncio.CancelledError:
-        wait.task = None
-        if wait.cancelled and wait.take_back(task) <= before:
-            stop.judge()
-        raise
+        awaited = call()
+        try:
+            # The first step by hand: mostly there is something to read already, and where
+            # nothing waits nothing must be wakeable.
+            pending = awaited.send(None)
+        except StopIteration as returned:
+            result: T = returned.value
+        else:
+            result = await _suspended(stop, awaited, pending)
     except (Exception, Woken):
         stop.judge()
         raise
     finally:
-        wait.task = None
         stop.due = inf
-        wait.take_back(task)  # where an item or an error won the race
     if stop.fired:
         raise Stopped
     if stop.expired:  # no cancellation has reached the read: it may go on
         stop.renew()
     return result
+
+
+async def _suspended(stop: StopSignal, awaited: Coroutine[Any, Any, T], pending: object) -> T:
+    """Await the rest of a call that waits now, so that it can be woken."""
+    task = asyncio.current_task()
+    assert task is not None, "a stream is read in a task"  # noqa: S101  narrows the type
+    wait = stop.task_wait
+    if wait is None or wait.loop is not task.get_loop():
+        wait = stop.task_wait = TaskWait(task.get_loop())
+        stop.look_at = inf  # what was planned in another loop is not seen in this one
+    if stop.due < stop.look_at:
+        stop.plan(stop.due)
+    # A cancellation that is requested but not yet delivered is still to come: it is not ours.
+    before = task.cancelling() - getattr(task, "_must_cancel", False)
+    wait.before = before
+    try:
+        wait.task = task
+        wait.enter(stop.waits)
+        result: T = await _Resumed(awaited, pending)
+        return result
+    except asyncio.CancelledError:
+        wait.task = None
+        if wait.cancelled and wait.take_back(task) <= before:
+            stop.judge()
+        raise
+    finally:
+        wait.task = None
+        wait.take_back(task)  # where an item or an error won the race
+
+
+class _Resumed:
+    """Awaits the rest of a coroutine that has been stepped once, and asked for ``pending``."""
+
+    def __init__(self, awaited: Coroutine[Any, Any, Any], pending: object) -> None:
+        self._pending = [pending]
+        self.send = awaited.send
+        self.throw = awaited.throw
+        self.close = awaited.close
+
+    def __await__(self) -> _Resumed:
+        return self
+
+    def __iter__(self) -> _Resumed:
+        return self
+
+    def __next__(self) -> Any:
+        return self._pending.pop() if self._pending else self.send(None)
 
 
 async def auntil_woken(stop: StopSignal) -> None:  # noqa: ARG001  the twin's signature
@@ -326,6 +367,19 @@ class TaskWait:
         self.task: asyncio.Task[Any] | None = None
         self.before = 0
         self.cancelled = 0
+        self._entered: Waits | None = None
+
+    def enter(self, waits: Waits) -> None:
+        """Let whoever ends these waits wake the task."""
+        try:
+            if waits is not self._entered:
+                waits.enter(self.wake)
+                self._entered = waits
+        except Woken:
+            self.wake()
+        else:
+            if waits.over:  # asked when `wake` knows the task: one of the two notices a stop
+                self.wake()
 
     def wake(self) -> None:
         """Cancel the task, if it is waiting; from any thread."""

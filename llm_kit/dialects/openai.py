@@ -43,6 +43,7 @@ _KNOWN_IN_DELTA = frozenset(
         "index",
     }
 )
+_NO_CHOICE = [NOTHING]  # of an object that only reports something
 _KNOWN_IN_CALL = frozenset({"index", "id", "type", "function", "custom"})
 _SUMMARY = frozenset({"type", "text"})
 _KNOWN_IN_ERROR = frozenset({"message", "type", "code", "param", "id", "request_id"})
@@ -92,6 +93,8 @@ class OpenAIDialect(ChatDialect):
         self.done = False
         self._quirks = quirks
         self._began = False
+        self._sent_labels: tuple[Any, ...] | None = None
+        self._labels: tuple[str | None, str | None, int | None, str | None]
         self._sources: dict[str, list[Any]] = {}
         self._thinking: dict[int, ThinkingBlocks] = {}
 
@@ -107,43 +110,83 @@ class OpenAIDialect(ChatDialect):
 
     def read(self, payload: Mapping[str, Any], out: ChunkSink, raw: Any) -> None:
         """Turn one wire object into chunks; see `Dialect.read`."""
-        choices = payload.get("choices")
-        usage = payload.get("usage")
+        # The hot path: this runs per token. So chunks are built positionally, the labels are looked
+        # at when they change, and what is rare is asked for only where it may be.
+        get = payload.get
+        labels = (get("id"), get("model"), get("created"), get("system_fingerprint"))
+        if labels != self._sent_labels:
+            self._sent_labels, self._labels = labels, _labels(*labels)
+        ident, model, created, fingerprint = self._labels
+        choices, usage = get("choices"), get("usage")
+        if not choices:
+            choices = _NO_CHOICE
+        elif type(choices) is not list:
+            raise wrong_type("choices", choices, "a list")
         failure: StreamAPIError | None = None
-        if choices:
-            if not isinstance(choices, list):
-                raise wrong_type("choices", choices, "a list")
-            for position, choice in enumerate(choices):
-                # A dict first, here and below: asking an abstract class takes its time.
-                if type(choice) is not dict and not isinstance(choice, Mapping):
-                    raise wrong_type(f"choices[{position}]", choice, "an object")
-                delta = choice.get("delta")
-                if delta is None and not self._began and choice.get("message"):
-                    # A server that ignores `stream` sends one whole answer, framed or not.
-                    delta = choice["message"]
-                    self.done = True
-                    self._quirks.add("answer_not_streamed")
-                if not usage:
-                    usage = choice.get("usage")  # Moonshot's home of it
-                chunk = _chunk(payload, position, choice, delta, usage, raw)
-                if chunk.extra is not None and "thinking_blocks" in chunk.extra:
-                    self._read_thinking_blocks(chunk, chunk.extra)
-                if "citations" in payload or "search_results" in payload:
-                    self._read_sources(payload, chunk)
+        for choice in choices:
+            # A dict first, here and below: asking an abstract class takes its time.
+            if type(choice) is not dict and not isinstance(choice, Mapping):
+                raise wrong_type(f"choices[{_place(choices, choice)}]", choice, "an object")
+            get = choice.get
+            delta, index, finish = get("delta"), get("index"), get("finish_reason")
+            if delta is None and not self._began and "message" in choice:
+                delta = self._whole_answer(choice["message"])
+            chunk = Chunk(
+                "",
+                index if type(index) is int else _place(choices, choice),
+                None,
+                "",
+                "",
+                (),
+                as_finish_reason("finish_reason", finish) if finish else None,
+                None,
+                get("logprobs"),
+                None,
+                ident,
+                model,
+                created,
+                fingerprint,
+                raw,
+            )
+            if delta:
+                if type(delta) is not dict and not isinstance(delta, Mapping):
+                    raise wrong_type(f"choices[{chunk.index}].delta", delta, "an object")
+                content = delta.get("content")
+                if type(content) is str:
+                    chunk.delta = content
+                elif content is not None:
+                    _read_content_parts(content, chunk)
+                if len(delta) > 1 or content is None:
+                    _read_rest_of_delta(delta, chunk)
+                    if chunk.extra is not None and "thinking_blocks" in chunk.extra:
+                        self._read_thinking_blocks(chunk, chunk.extra)
+            if "usage" in choice:  # Moonshot's home of it
+                usage = usage or choice["usage"]
+            if usage:
+                chunk.usage, usage = usage_of(usage), None
+            elif "x_groq" in payload:
+                chunk.usage = _groq_usage(payload["x_groq"])
+            if "citations" in payload or "search_results" in payload:
+                self._read_sources(payload, chunk)
+            if "error" in choice and (reported := choice["error"]):
+                failure = api_error(reported)
+            if choice is not NOTHING or chunk.usage is not None or chunk.extra is not None:
                 out.append(chunk)
-                usage = None
-                if choice.get("error"):
-                    failure = api_error(choice["error"])
-            self._began = True
-        else:
-            chunk = _chunk(payload, 0, NOTHING, None, usage, raw)
-            self._read_sources(payload, chunk)
-            if chunk.usage is not None or chunk.extra is not None:
-                out.append(chunk)
-        if not choices or "error" in payload:
+        if choices is _NO_CHOICE:
+            raise_reported(payload)
+            return
+        self._began = True
+        if "error" in payload:
             raise_reported(payload)
         if failure is not None:
             raise failure
+
+    def _whole_answer(self, message: Any) -> Any:
+        """Take the whole answer of a server that ignores `stream`; it may be framed or not."""
+        if message:
+            self.done = True
+            self._quirks.add("answer_not_streamed")
+        return message
 
     def _read_thinking_blocks(self, chunk: Chunk, extra: Mapping[str, Any]) -> None:
         """Take Claude's thinking out of its own blocks, into the form that goes back."""
@@ -189,52 +232,19 @@ def raise_reported(payload: Mapping[str, Any]) -> None:
         raise api_error(payload)
 
 
-def _chunk(
-    payload: Mapping[str, Any],
-    position: int,
-    choice: Mapping[str, Any],
-    delta: Any,
-    usage: Any,
-    raw: Any,
-) -> Chunk:
-    # The hot path: one of these runs per token, so it builds positionally and asks for
-    # the rare fields only where they are.
-    get = payload.get
-    ident, model, created = get("id"), get("model"), get("created")
-    fingerprint = get("system_fingerprint")
-    index, finish = choice.get("index"), choice.get("finish_reason")
-    chunk = Chunk(
-        "",
-        index if type(index) is int else position,
-        None,
-        "",
-        "",
-        (),
-        as_finish_reason("finish_reason", finish) if finish else None,
-        None,
-        choice.get("logprobs"),
-        None,
-        ident if type(ident) is str and ident else None,
-        model if type(model) is str and model else None,
+def _place(choices: list[Any], choice: object) -> int:
+    return next(place for place, each in enumerate(choices) if each is choice)
+
+
+def _labels(
+    ident: Any, model: Any, created: Any, fingerprint: Any
+) -> tuple[str | None, str | None, int | None, str | None]:
+    return (
+        as_word(ident),
+        as_word(model),
         created if type(created) is int else None,
-        fingerprint if type(fingerprint) is str else None,
-        raw,
+        fingerprint if isinstance(fingerprint, str) else None,
     )
-    if delta:
-        if type(delta) is not dict and not isinstance(delta, Mapping):
-            raise wrong_type(f"choices[{position}].delta", delta, "an object")
-        content = delta.get("content")
-        if type(content) is str:
-            chunk.delta = content
-        elif content is not None:
-            _read_content_parts(content, chunk)
-        if len(delta) > 1 or content is None:
-            _read_rest_of_delta(delta, chunk)
-    if usage:
-        chunk.usage = usage_of(usage)
-    elif "x_groq" in payload:
-        chunk.usage = _groq_usage(payload["x_groq"])
-    return chunk
 
 
 def _read_rest_of_delta(delta: Mapping[str, Any], chunk: Chunk) -> None:

@@ -722,6 +722,7 @@ def test_arun_is_expired_if_the_call_gave_nothing(end):
         stop = Plans()
 
         async def call():
+            await asyncio.sleep(0)
             stop.look(LONG_AGO)
             raise end
 
