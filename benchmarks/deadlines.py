@@ -1,50 +1,45 @@
 """
 How exact deadlines are, and how many requests each failure costs.
 
-    python benchmarks/deadlines.py [--runs 30] [--quick] [--json]
-
-The first table: milliseconds between the moment that a deadline was asked for (0.1 to 0.2 s
-ahead) and the moment at which the reader's loop had the error; the promise is 10 % + 20 ms.
-Each row is a place where a reader is blocked, in both colours, over
+First milliseconds between the moment that a deadline was asked for (0.1 to 0.2 s ahead) and the
+moment at which the reader's loop had the error; the promise is 10 % + 20 ms. Each case is a place
+where a reader is blocked, in both colours, over
 
 - llm_kit: our own stream.
 - generator: an iterator of somebody else's that blocks (sync: in a thread; async: awaiting).
 - openai: a stream of the SDK's; left out if it is not installed.
 
 ``idle`` is counted from the last chunk, the others from the loop's first step. The servers run
-in another process. The last rows have many streams at once whose deadlines all pass together.
+in another process. The last cases have many streams at once whose deadlines all pass together.
 
-The second table counts the requests that a server gets for each kind of failure.
+Then the requests that a server gets for each kind of failure, and what the reader gets.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # runs in a checkout as it is
-
+from benchmarks.children import child, pin
+from benchmarks.contenders import available
+from benchmarks.figures import Figure
+from benchmarks.readers.request import MESSAGES
 from llm_kit import AsyncLLMClient, Deadlines, LLMClient, LLMKitError, RetryPolicy
 from llm_kit.testing import FakeServer, Reply
 
-try:
+if available("openai"):
     import openai
-except ImportError:
+else:
     openai = None
-    print("openai is not installed: left out", file=sys.stderr)
 
-MESSAGES = [{"role": "user", "content": "Hello"}]
 TEXT = Reply.text("one two three four")
 STAGES = {
     "headers": TEXT.hang(),
@@ -77,6 +72,7 @@ Take = Callable[[str, str, float], tuple[float, LLMKitError]]
 
 def serve() -> None:
     """Be the servers until standard input ends, as it does with the process that holds it."""
+    pin(server=True)
     with ExitStack() as stack:
         servers = {
             name: stack.enter_context(FakeServer(reply)).base_url for name, reply in STAGES.items()
@@ -87,11 +83,8 @@ def serve() -> None:
 
 @contextmanager
 def servers() -> Iterator[dict[str, str]]:
-    command = [sys.executable, __file__, "--serve"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        with full_backlog() as tcp:
-            yield {**json.loads(child.stdout.readline()), "tcp": tcp}
-        child.stdin.close()
+    with child("deadlines") as process, full_backlog() as tcp:
+        yield {**json.loads(process.stdout.readline()), "tcp": tcp}
 
 
 @contextmanager
@@ -205,7 +198,12 @@ def async_takes(stack: ExitStack, urls: dict[str, str]) -> dict[str, Take]:
     }
 
 
-def measure(runs: int) -> Iterator[dict[str, Any]]:
+def measure(quick: bool) -> Iterator[Figure]:
+    yield from measure_lateness(2 if quick else 30)
+    yield from count_requests()
+
+
+def measure_lateness(runs: int) -> Iterator[Figure]:
     with servers() as urls, ExitStack() as stack:
         colours = {"sync": sync_takes(stack, urls), "async": async_takes(stack, urls)}
         for stream, cells in {"llm_kit": OWN, "generator": GENERATOR, "openai": OPENAI}.items():
@@ -220,30 +218,24 @@ def measure(runs: int) -> Iterator[dict[str, Any]]:
                         took, error = takes[stream](kind, place, asked)
                         check(error, kind)
                         late.append((asked, took))
-                    yield row(kind, place, colour, stream, late)
-        yield row("idle", "mid", "sync", "50 at once", sync_crowd(urls["mid"], 50))
-        yield row("idle", "mid", "async", "200 at once", asyncio.run(async_crowd(urls["mid"], 200)))
+                    where = f", blocked in {place}" if place else ""
+                    yield from lateness(f"{colour}, {kind}{where}", stream, late)
+        crowd = sync_crowd(urls["mid"], 50)
+        yield from lateness("sync, idle, blocked in mid, 50 at once", "llm_kit", crowd)
+        crowd = asyncio.run(async_crowd(urls["mid"], 200))
+        yield from lateness("async, idle, blocked in mid, 200 at once", "llm_kit", crowd)
 
 
 def check(error: LLMKitError, kind: str) -> None:
     assert getattr(error, "kind", None) == kind, f"{kind} was asked for: {error!r}"
 
 
-def row(
-    kind: str, place: str, colour: str, stream: str, late: list[tuple[float, float]]
-) -> dict[str, Any]:
+def lateness(case: str, stream: str, late: list[tuple[float, float]]) -> Iterator[Figure]:
     errors = [(took - asked) * 1e3 for asked, took in late]
     beyond = sum(abs(took - asked) > 0.1 * asked + 0.02 for asked, took in late)
-    return {
-        "kind": kind,
-        "blocked": place,
-        "colour": colour,
-        "stream": stream,
-        "runs": len(late),
-        "p50_ms": median(errors),
-        "max_ms": max(errors, key=abs),
-        "beyond_promise": beyond,
-    }
+    yield Figure(case, stream, median(errors), "ms late, median")
+    yield Figure(case, stream, max(errors, key=abs), "ms late, at worst")
+    yield Figure(case, stream, beyond, f"of {len(late)} beyond 10 % + 20 ms")
 
 
 def sync_crowd(url: str, count: int) -> list[tuple[float, float]]:
@@ -279,7 +271,7 @@ async def async_crowd(url: str, count: int) -> list[tuple[float, float]]:
         return await asyncio.gather(*(one() for _ in range(count)))
 
 
-# The second table
+# The requests of failures
 
 
 def failures() -> dict[str, tuple[list[Reply], dict[str, Any]]]:
@@ -321,7 +313,7 @@ def failures() -> dict[str, tuple[list[Reply], dict[str, Any]]]:
     }
 
 
-def count_requests() -> Iterator[dict[str, Any]]:
+def count_requests() -> Iterator[Figure]:
     policy = RetryPolicy(pause=0.001)
 
     def read(url: str, options: dict[str, Any]) -> str:
@@ -347,41 +339,11 @@ def count_requests() -> Iterator[dict[str, Any]]:
     for case, (replies, options) in failures().items():
         with FakeServer(*replies) as server:
             outcome = read(server.base_url, options)
-            requests = len(server.requests)
+            yield Figure(f"{case}: {outcome}", "sync", len(server.requests), "requests")
         with FakeServer(*replies) as server:
             assert asyncio.run(aread(server.base_url, options)) == outcome, case
-            yield {
-                "case": case,
-                "sync": requests,
-                "async": len(server.requests),
-                "outcome": outcome,
-            }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="accuracy of deadlines, requests of retries")
-    parser.add_argument("--runs", type=int, default=30)
-    parser.add_argument("--quick", action="store_true", help="two runs: under 20 s, for CI")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    runs = 2 if options.quick else options.runs
-    if options.serve:
-        serve()
-    elif options.json:
-        tables = {"deadlines": list(measure(runs)), "requests": list(count_requests())}
-        print(json.dumps(tables, indent=2))
-    else:
-        print(f"{'deadline':13}{'blocked in':11}{'colour':7}{'stream':12}{'runs':>5}", end="")
-        print(f"{'p50 ms':>8}{'max ms':>8}{'beyond 10% + 20 ms':>20}")
-        form = "{kind:13}{blocked:11}{colour:7}{stream:12}{runs:5}"
-        form += "{p50_ms:8.1f}{max_ms:8.1f}{beyond_promise:20}"
-        for each in measure(runs):
-            print(form.format(**each), flush=True)
-        print(f"\n{'requests made':34}{'sync':>5}{'async':>6}  outcome")
-        for each in count_requests():
-            print("{case:34}{sync:5}{async:6}  {outcome}".format(**each), flush=True)
+            yield Figure(f"{case}: {outcome}", "async", len(server.requests), "requests")
 
 
 if __name__ == "__main__":
-    main()
+    serve()
