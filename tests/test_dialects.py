@@ -18,7 +18,7 @@ from llm_kit import (
     StreamTimeoutError,
     StreamTruncatedError,
 )
-from llm_kit.dialects import ChatDialectName, find_dialect
+from llm_kit.dialects import ChatDialectName, DialectName, find_dialect
 from llm_kit.testing import FakeServer, Reply, check_dialect
 
 MESSAGES = [
@@ -48,6 +48,11 @@ def ask(colour, server, dialect, messages=MESSAGES, **options):
     params = {name: options.pop(name) for name in ("tools", "recovery") if name in options}
     client = colour.client(server, dialect=dialect, **options)
     return colour.stream(server, messages, client, **params)
+
+
+@pytest.mark.parametrize("name", get_args(DialectName))
+def test_is_found_by_its_name(name):
+    assert find_dialect(name).name == name
 
 
 @pytest.mark.parametrize("answer", [TEXT, CALLS], ids=["text", "calls"])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
-
-import tenacity
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.budget import Budget
@@ -23,6 +22,9 @@ from llm_kit.errors import (
 )
 from llm_kit.policies import Recovery, RetryPolicy
 from llm_kit.types import Chunk, Usage
+
+if TYPE_CHECKING:
+    import tenacity
 
 _PASSING = frozenset({408, 409, 429})
 # Causes of a connection's failure that another try doesn't change.
@@ -77,15 +79,23 @@ class Retrial:
         self._now = 0.0
         self.refusal = ""
         """Why the last failure is final, where that is not plain from the failure itself."""
-        self._backoff = tenacity.wait_random_exponential(
-            multiplier=policy.pause, max=policy.max_pause
+
+    @cached_property
+    def _state(self) -> tenacity.RetryCallState:
+        """What tenacity counts with, made at the first failure: most streams have none."""
+        import tenacity  # here, because importing it takes longer than any file of ours
+
+        policy = self._policy
+        backoff = tenacity.wait_random_exponential(multiplier=policy.pause, max=policy.max_pause)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            asked = _retry_after(state)
+            return backoff(state) if asked is None else asked
+
+        retrying = tenacity.Retrying(
+            wait=wait, stop=self._gives_up, retry_error_callback=lambda _: None
         )
-        self._retrying = tenacity.Retrying(
-            wait=self._wait,
-            stop=self._gives_up,
-            retry_error_callback=lambda _: None,
-        )
-        self._state = tenacity.RetryCallState(self._retrying, None, (), {})
+        return tenacity.RetryCallState(retrying, None, (), {})
 
     def pause(
         self, request: Request, error: LLMKitError, spoke: bool, total: Accumulator, now: float
@@ -104,12 +114,13 @@ class Retrial:
         if not (self._can_recover(request, error, total) if spoke else _can_retry(error)):
             return None
         self._now = now
-        self._state.attempt_number = total.attempts  # with those that the server made us repeat
-        self._state.set_exception((type(error), error, error.__traceback__))
-        self._retrying.begin()  # what it counts is the thread's, and this may be another one
-        pause = self._retrying.iter(self._state)
-        self._state.prepare_for_next_attempt()
-        return pause if isinstance(pause, tenacity.DoSleep) else None
+        state = self._state
+        state.attempt_number = total.attempts  # with those that the server made us repeat
+        state.set_exception((type(error), error, error.__traceback__))
+        state.retry_object.begin()  # what it counts is the thread's, and this may be another one
+        pause = state.retry_object.iter(state)
+        state.prepare_for_next_attempt()
+        return pause if isinstance(pause, float) else None
 
     def _can_recover(self, request: Request, error: LLMKitError, total: Accumulator) -> bool:
         if self._recovery.action == "raise" or total.is_whole or not _is_loss(error):
@@ -121,13 +132,9 @@ class Retrial:
                 self.refusal = "half a tool call can't be continued"
         return not self.refusal
 
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        asked = _retry_after(state)
-        return self._backoff(state) if asked is None else asked
-
     def _gives_up(self, state: tenacity.RetryCallState) -> bool:
         policy, pause, asked = self._policy, state.upcoming_sleep, _retry_after(state)
-        if tenacity.stop_after_attempt(policy.attempts)(state):
+        if state.attempt_number >= policy.attempts:
             if state.attempt_number > 1:
                 self.refusal = f"{state.attempt_number} requests were made (RetryPolicy.attempts)"
             return True

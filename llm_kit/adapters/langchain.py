@@ -25,11 +25,11 @@ from llm_kit.dialects.fields import (
     as_text,
     as_whole,
     as_word,
+    nested_annotation,
     rest_of,
     says_something,
 )
 from llm_kit.dialects.openai import thoughts_in
-from llm_kit.dialects.responses import nested_annotation
 from llm_kit.types import Chunk, ToolCallDelta, Usage
 
 _ROLES = {"AIMessageChunk": "assistant", "ai": "assistant"}

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, overload
 
-from llm_kit.dialects import DIALECTS
+from llm_kit.dialects import DIALECTS, built_in
 from llm_kit.dialects.base import Dialect
 
 Adapter = Callable[[Any], Any]
 Recogniser = type | Callable[[Any], bool]
 
-_BUILT_IN = dict(DIALECTS)
 _adapters: list[tuple[Recogniser, Adapter]] = []
 
 
@@ -62,7 +61,7 @@ def _register_dialect(dialect: Any) -> None:
             "register_adapter takes a class or function and an adapter, or the class of a"
             " Dialect alone: register_adapter(MyEvent, lambda event: event.text)"
         )
-    known = _BUILT_IN.get(name)
+    known = built_in(name)
     if known is not None and known not in bases:
         raise ValueError(
             f"the name {name!r} is taken: give your dialect another, or make it a subclass of"

@@ -6,33 +6,80 @@ How each is asked stands in `llm_kit.dialects.request`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cache
+from typing import Any, Literal, get_args
 
-from llm_kit.dialects.anthropic import AnthropicDialect
 from llm_kit.dialects.base import ChatDialect, Dialect
-from llm_kit.dialects.cohere import CohereDialect
-from llm_kit.dialects.completions import CompletionsDialect
-from llm_kit.dialects.gemini import GeminiDialect
-from llm_kit.dialects.ollama import OllamaDialect
-from llm_kit.dialects.openai import OpenAIDialect
-from llm_kit.dialects.responses import ResponsesDialect
 
 ChatDialectName = Literal["openai", "responses", "anthropic", "gemini", "ollama"]
 DialectName = Literal[ChatDialectName, "completions", "cohere"]
 
-DIALECTS: dict[str, type[Dialect]] = {
-    dialect.name: dialect
-    for dialect in (
-        OpenAIDialect,
-        ResponsesDialect,
-        AnthropicDialect,
-        GeminiDialect,
-        OllamaDialect,
-        CompletionsDialect,
-        CohereDialect,
-    )
-}
+
+@cache
+def built_in(name: str) -> type[Dialect] | None:
+    """
+    Import one of our own dialects, None if we have none of that name: most programs speak one.
+
+    The imports are written out, so that what bundles a program finds them.
+    """
+    match name:
+        case "openai":
+            from llm_kit.dialects.openai import OpenAIDialect
+
+            return OpenAIDialect
+        case "responses":
+            from llm_kit.dialects.responses import ResponsesDialect
+
+            return ResponsesDialect
+        case "anthropic":
+            from llm_kit.dialects.anthropic import AnthropicDialect
+
+            return AnthropicDialect
+        case "gemini":
+            from llm_kit.dialects.gemini import GeminiDialect
+
+            return GeminiDialect
+        case "ollama":
+            from llm_kit.dialects.ollama import OllamaDialect
+
+            return OllamaDialect
+        case "completions":
+            from llm_kit.dialects.completions import CompletionsDialect
+
+            return CompletionsDialect
+        case "cohere":
+            from llm_kit.dialects.cohere import CohereDialect
+
+            return CohereDialect
+    return None
+
+
+class _Dialects(MutableMapping[str, type[Dialect]]):
+    """Dialects by name, the one that was added last at the end; ours are imported when needed."""
+
+    def __init__(self) -> None:
+        self._added: dict[str, type[Dialect] | None] = dict.fromkeys(get_args(DialectName))
+
+    def __getitem__(self, name: str) -> type[Dialect]:
+        dialect = self._added[name] or built_in(name)
+        assert dialect is not None  # noqa: S101  narrows the type
+        return dialect
+
+    def __setitem__(self, name: str, dialect: type[Dialect]) -> None:
+        self._added[name] = dialect
+
+    def __delitem__(self, name: str) -> None:
+        del self._added[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._added)
+
+    def __len__(self) -> int:
+        return len(self._added)
+
+
+DIALECTS = _Dialects()
 
 
 def find_dialect(dialect: str | type[Dialect]) -> type[Dialect]:
@@ -72,7 +119,7 @@ def recognise(payload: Mapping[str, Any]) -> type[Dialect] | None:
 
     What a user has added last is asked first.
     """
-    for dialect in reversed(DIALECTS.values()):
+    for dialect in reversed(list(DIALECTS.values())):
         if dialect.recognises(payload):
             return dialect
     return None

@@ -26,11 +26,11 @@ from llm_kit.dialects.fields import (
     says_something,
 )
 from llm_kit.dialects.request.anthropic import (
-    REASONING_FORMAT,
     can_be_continued,
     continued_body,
     request_body,
 )
+from llm_kit.dialects.thinking_blocks import REASONING_FORMAT
 from llm_kit.types import Chunk, ToolCallDelta, Usage
 
 _VERSION = "2023-06-01"

@@ -143,3 +143,10 @@ def add_extra(chunk: Chunk, fields: Mapping[str, Any]) -> None:
 def append_extra(chunk: Chunk, name: str, item: Mapping[str, Any]) -> None:
     """Put an item into one of the lists in a chunk's extra."""
     add_extra(chunk, {name: [*(chunk.extra or NOTHING).get(name, ()), item]})
+
+
+def nested_annotation(annotation: Mapping[str, Any]) -> dict[str, Any]:
+    """Give an annotation in the form of Chat Completions: what it says under its type's name."""
+    # As sent, a file's has an `index` of its own, by which those of one place would be merged.
+    kind = as_word(annotation.get("type")) or "annotation"
+    return {"type": kind, kind: {key: annotation[key] for key in annotation if key != "type"}}

@@ -23,6 +23,7 @@ from llm_kit.dialects.fields import (
     as_whole,
     as_word,
     count_in,
+    nested_annotation,
     rest_of,
 )
 from llm_kit.dialects.request.responses import (
@@ -381,13 +382,6 @@ class ResponsesDialect(ChatDialect):
 def _part_number(payload: Mapping[str, Any]) -> int:
     number = payload.get("content_index", payload.get("summary_index"))
     return number if type(number) is int else 0
-
-
-def nested_annotation(annotation: Mapping[str, Any]) -> dict[str, Any]:
-    """Give an annotation in the form of Chat Completions: what it says under its type's name."""
-    # As sent, a file's has an `index` of its own, by which those of one place would be merged.
-    kind = as_word(annotation.get("type")) or "annotation"
-    return {"type": kind, kind: {key: annotation[key] for key in annotation if key != "type"}}
 
 
 def _usage(value: Any) -> Usage:

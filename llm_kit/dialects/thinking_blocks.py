@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llm_kit.dialects.request.anthropic import REASONING_FORMAT
+REASONING_FORMAT = "anthropic-claude-v1"
+"""OpenRouter's name for reasoning that only Claude can read (its "Reasoning tokens" page)."""
 
 
 class ThinkingBlocks:

@@ -1,9 +1,11 @@
 """What users may rely on: the public names, their docstrings, and an import without effects."""
 
+import ast
 import inspect
 import re
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -24,6 +26,58 @@ PUBLIC = [
 def test_public_names():
     assert sorted(llm_kit.__all__) == PUBLIC
     assert all(hasattr(llm_kit, name) for name in PUBLIC)
+
+
+def test_the_door_leads_where_type_checkers_think():
+    """The imports that only they see, and the table by which names are found."""
+    block = next(
+        node for node in ast.parse(inspect.getsource(llm_kit)).body if type(node) is ast.If
+    )
+    seen = {alias.name: node.module for node in block.body for alias in node.names}
+    assert seen == llm_kit._HOMES
+    assert sorted(seen) == PUBLIC
+    assert set(PUBLIC) <= set(dir(llm_kit))
+    for name, home in seen.items():
+        assert getattr(llm_kit, name) is getattr(import_module(home), name)
+
+
+def test_a_name_that_is_not_there():
+    with pytest.raises(AttributeError, match=r"^module 'llm_kit' has no attribute 'LLMCleint'$"):
+        _ = llm_kit.LLMCleint
+    with pytest.raises(ImportError, match="cannot import name 'LLMCleint' from 'llm_kit'"):
+        exec("from llm_kit import LLMCleint")
+
+
+def in_a_new_process(code):
+    """Run a program, and give what it printed; it may not warn."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_a_package_s_modules_are_its_attributes():
+    assert in_a_new_process("import llm_kit; print(llm_kit.errors.StreamError is not None)")
+
+
+def test_two_threads_at_the_door():
+    """One is at a package when the other comes to a part of it: they would block each other."""
+    code = """if True:
+        import sys, threading, llm_kit
+
+        class Meanwhile:
+            def find_spec(self, name, path, target=None):
+                if name == "llm_kit.dialects":
+                    other.start()
+                    other.join(0.1)
+
+        other = threading.Thread(target=lambda: llm_kit.Dialect)
+        sys.meta_path.insert(0, Meanwhile())
+        llm_kit.register_adapter
+        other.join()
+    """
+    assert in_a_new_process(code) == ""
 
 
 def test_names_that_documents_import_from_client():
@@ -57,14 +111,26 @@ def test_version_is_the_package_s():
 def test_importing_does_nothing_but_import():
     """No SDK is loaded, no thread started, nothing printed, no loop or socket made."""
     code = """if True:
-        import sys, threading, warnings
-        warnings.simplefilter("error")
-        import llm_kit
+        import sys, threading
+        from llm_kit import *
         heavy = {"openai", "anthropic", "pydantic", "rich", "llm_kit.testing"}
         print(sorted(heavy & set(sys.modules)), threading.active_count())
     """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("[] 1\n", "")
+    assert in_a_new_process(code) == "[] 1\n"
+
+
+def test_what_few_need_is_imported_when_it_is_needed():
+    """What a retry takes, and the dialects that are not spoken."""
+    code = """if True:
+        import sys
+        from llm_kit import LLMClient, StreamCollector, normalize
+        LLMClient("http://127.0.0.1:1", dialect="ollama").close()
+        said = {"model": "m", "message": {"role": "assistant", "content": "Hi"}, "done": True}
+        print(StreamCollector.to_string(normalize([said | {"done_reason": "stop"}], "ollama")))
+        rare = {"tenacity", "llm_kit.dialects.gemini", "llm_kit.dialects.cohere"}
+        print(sorted(rare & set(sys.modules)))
+    """
+    assert in_a_new_process(code) == "Hi\n[]\n"
 
 
 def test_every_public_class_hides_nothing_in_its_repr():

@@ -32,13 +32,11 @@ from llm_kit.dialects.request.translate import (
     refuse_hints,
     untranslatable,
 )
+from llm_kit.dialects.thinking_blocks import REASONING_FORMAT
 from llm_kit.policies import ContinueMode
 
 _NAME = "anthropic"
 _MAX_TOKENS = 4096
-
-REASONING_FORMAT = "anthropic-claude-v1"
-"""OpenRouter's name for reasoning that only Claude can read (its "Reasoning tokens" page)."""
 
 # OpenAI's parameters that are said otherwise here, and how.
 _OTHERWISE = {
