@@ -61,9 +61,8 @@ CONTENDERS = {
     "socket": Contender("raw_socket"),
     "loop": Contender("loop", ("httpx",)),
     "httpx-sse": Contender("httpx_sse", ("httpx-sse",)),
-    # The place for "llm_kit fast": Contender("llm_kit", ("msgspec",)), and for the variable that
-    # keeps "llm_kit" to the standard JSON module where msgspec is installed.
-    "llm_kit": Contender("llm_kit"),
+    "llm_kit": Contender("llm_kit", (), {"BENCH_STANDARD_JSON": "1"}),
+    "llm_kit fast": Contender("llm_kit", ("msgspec",)),
     "openai": Contender("openai", ("openai",)),
     "openai .stream()": Contender("openai_stream", ("openai",)),
     "anthropic": Contender("anthropic", ("anthropic",)),
@@ -72,7 +71,7 @@ CONTENDERS = {
     "pydantic-ai": Contender("pydantic_ai", ("pydantic-ai-slim", "openai")),
     "litellm": Contender("litellm", ("litellm", "openai"), OFFLINE),
 }
-QUICK = ("loop", "llm_kit", "openai")  # for a run in CI
+QUICK = ("loop", "llm_kit", "llm_kit fast", "openai")  # for a run in CI
 
 
 @frozen

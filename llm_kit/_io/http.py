@@ -29,9 +29,11 @@ from llm_kit.types import ResponseInfo
 
 log = logging.getLogger("llm_kit")
 
-# Seconds that the HTTP client's own timeouts wait behind our deadlines. They only free the
-# threads that were left behind in a call that nothing wakes: connecting, a shared connection.
+# Seconds that the HTTP client's own timeouts wait behind our deadlines. They free the threads that
+# were left behind in a call that nothing wakes (connecting, a shared connection); of awaits, which
+# we wake ourselves, only connecting needs one: over a transport that does not tell its phases.
 _BEHIND = 1.0
+_BEHIND_CONNECTING = 0.05
 _REQUEST_IDS = ("x-request-id", "request-id", "x-generation-id")
 
 Auth = httpx.Auth
@@ -57,10 +59,15 @@ class AsyncHTTPClient(Protocol):
 _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 
+# As many connections as streams; but few idle ones: for each request and each end of one httpcore
+# looks at all connections once for each idle one, which with 1,000 of them takes milliseconds.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+
+
 def new_client() -> httpx.Client:
     """Make the client for those who bring none: HTTP/1.1, as many connections as streams."""
     return httpx.Client(
-        limits=httpx.Limits(max_connections=None),
+        limits=_LIMITS,
         mounts=dict.fromkeys(_LOOPBACK),
     )
 
@@ -68,7 +75,7 @@ def new_client() -> httpx.Client:
 def new_async_client() -> httpx.AsyncClient:
     """Make the client for those who bring none: HTTP/1.1, as many connections as streams."""
     return httpx.AsyncClient(
-        limits=httpx.Limits(max_connections=None),
+        limits=_LIMITS,
         mounts=dict.fromkeys(_LOOPBACK),
     )
 
@@ -104,9 +111,8 @@ def _is_encoded(info: ResponseInfo) -> bool:
     return info.headers.get("content-encoding", "identity") != "identity"
 
 
-def _timeouts(budget: Budget) -> dict[str, float | None]:
-    quiet = max(budget.first_chunk, budget.idle) + _BEHIND
-    seconds = {"connect": budget.connect + _BEHIND, "read": quiet, "write": quiet, "pool": inf}
+def _timeouts(connect: float, quiet: float = inf) -> dict[str, float | None]:
+    seconds = {"connect": connect, "read": quiet, "write": quiet, "pool": inf}
     return {name: None if limit == inf else limit for name, limit in seconds.items()}
 
 
@@ -233,7 +239,9 @@ class HttpSource(ResponseSource):
         options = _request_options(request, self._key())
         connecting = _Connecting(self._stop, waits, self._budget)
         trace = OpeningTrace(waits, connecting.follow)
-        extensions = {"timeout": _timeouts(self._budget), "trace": trace}
+        budget = self._budget
+        quiet = max(budget.first_chunk, budget.idle) + _BEHIND
+        extensions = {"timeout": _timeouts(budget.connect + _BEHIND, quiet), "trace": trace}
         try:
             response = self._client.send(
                 self._client.build_request(**options, extensions=extensions),
@@ -336,7 +344,8 @@ class AsyncHttpSource(AsyncResponseSource):
         options = _request_options(request, await self._key())
         connecting = _Connecting(self._stop, self._stop.waits, self._budget)
         trace = _AsyncOpeningTrace(connecting.follow)
-        extensions = {"timeout": _timeouts(self._budget), "trace": trace}
+        timeouts = _timeouts(self._budget.connect + _BEHIND_CONNECTING)
+        extensions = {"timeout": timeouts, "trace": trace}
         try:
             self._response = await self._client.send(
                 self._client.build_request(**options, extensions=extensions),

@@ -35,8 +35,12 @@ def translate(error: Exception, *, opened: bool) -> Exception:
         generator raised.
     """
     ours = None
+    # What it was before a layer put it in its own words.
     if "litellm" in _packages(error) and isinstance(error.__context__, Exception):
-        ours = _ours(error.__context__, opened)  # what it was before LiteLLM put it in its words
+        ours = _ours(error.__context__, opened)
+    elif isinstance(error.__cause__, Exception) and "aiohttp" in _packages(error.__cause__):
+        # The transport httpx-aiohttp calls any failure to connect a ConnectTimeout.
+        ours = _ours(error.__cause__, opened)
     ours = ours or _ours(error, opened)
     _forget_request(error)
     if ours is None:
@@ -66,6 +70,8 @@ def _ours(error: Exception, opened: bool) -> Exception | None:
         )
     if names & _LOSSES or {"ProtocolError", "HTTPError"} <= names:
         return _lost(error, opened)
+    if "ClientResponseError" in names and "aiohttp" in _packages(error.__cause__):
+        return _lost(error, opened)  # aiohttp met something that is no HTTP
     if any(sign <= names | _packages(error) for sign in _REPORTS):
         return _reported(error, str(error))
     if names & {"StreamConsumed", "StreamClosed", "StreamConsumedError"}:
@@ -99,14 +105,14 @@ _REPORTS = (
 )
 
 
-def _packages(error: Exception) -> set[str]:
+def _packages(error: BaseException | None) -> set[str]:
     return {cls.__module__.partition(".")[0] for cls in type(error).__mro__}
 
 
 def _timeout(error: Exception, names: set[str], opened: bool) -> StreamTimeoutError:
     # Not one of ours, which the session tells: those of a stream that somebody else has opened.
     whose = f"the HTTP client's own timeout ({type(error).__name__})"
-    if names & {"ConnectTimeout", "PoolTimeout"}:
+    if names & {"ConnectTimeout", "PoolTimeout", "ConnectionTimeoutError"}:
         return StreamTimeoutError(
             f"no connection was made in time, by {whose}; check base_url and that the server is up",
             kind="connect",
