@@ -43,11 +43,10 @@ import httpx
 from attrs import frozen
 
 from benchmarks.children import child, pin
-from benchmarks.contenders import available
+from benchmarks.contenders import STANDARD_JSON, available
 from benchmarks.figures import Figure, compared, interleaved
 from benchmarks.paced_server import PERIOD, paced_server
 from benchmarks.server import text_of
-from llm_kit import AsyncLLMClient
 
 Read = Callable[[str], Awaitable[str | None]]
 
@@ -106,6 +105,8 @@ def loop_over(http: httpx.AsyncClient) -> Read:
 
 
 def llm_kit_over(http: httpx.AsyncClient) -> Read:
+    from llm_kit import AsyncLLMClient  # here: the reader decides which JSON decoder it finds
+
     import_module("benchmarks.readers.llm_kit").aclient = cache(
         lambda url: AsyncLLMClient(url, "key", "m", http_client=http)
     )
@@ -129,11 +130,13 @@ CONTENDERS: dict[str, tuple[Callable[[], Read], tuple[str, ...]]] = {
     "protocol": (protocol, ()),
     "loop": (lambda: loop_over(over_httpcore()), ()),
     "llm_kit": (lambda: reader("llm_kit"), ()),
+    "llm_kit fast": (lambda: reader("llm_kit"), ("msgspec",)),
     "loop, aiohttp": (lambda: loop_over(over_aiohttp()), ("httpx-aiohttp",)),
     "llm_kit, aiohttp": (lambda: llm_kit_over(over_aiohttp()), ("httpx-aiohttp",)),
-    "llm_kit, aiohttp, uvloop": (
+    "llm_kit fast, aiohttp": (lambda: llm_kit_over(over_aiohttp()), ("msgspec", "httpx-aiohttp")),
+    "llm_kit fast, aiohttp, uvloop": (
         lambda: llm_kit_over(over_aiohttp()),
-        ("httpx-aiohttp", "uvloop"),
+        ("msgspec", "httpx-aiohttp", "uvloop"),
     ),
     "openai": (lambda: reader("openai"), ("openai",)),
     "anthropic": (lambda: reader("anthropic"), ("anthropic",)),
@@ -244,7 +247,8 @@ async def cost(read: Read, url: str, deltas: int) -> float:
 def asked(name: str, url: str, deltas: int, **how: float) -> float:
     """Run `search`, or without its arguments `cost`, in a process of the contender's own."""
     task = {"name": name, "url": url, "deltas": deltas, "how": how}
-    with child("concurrent", "--task", json.dumps(task)) as process:
+    environment = {} if "fast" in name else STANDARD_JSON
+    with child("concurrent", "--task", json.dumps(task), environment=environment) as process:
         answer = process.stdout.readline()
     assert answer, f"{name} failed: see above"
     return float(answer)
@@ -263,14 +267,12 @@ def measure(quick: bool) -> Iterator[Figure]:
         yield from compared(interleaved(costs, rounds), "us of CPU a delta", lambda _: "loop")
         if quick:
             return
-        last = dict.fromkeys(names, float(FEW))
 
-        def held(name: str) -> float:  # begins where the round before has ended
-            last[name] = asked(name, url, deltas, begin=last[name] or FEW, fineness=1.07)
-            return last[name]
+        def held(name: str) -> float:
+            return asked(name, url, deltas, begin=FEW, fineness=1.07)
 
         searches = {("held by a core", name): partial(held, name) for name in names}
-        yield from compared(interleaved(searches, rounds), "streams", lambda _: "loop")
+        yield from compared(interleaved(searches, 1), "streams", lambda _: "loop")
 
 
 def main() -> None:

@@ -57,11 +57,13 @@ class Contender:
 
 OFFLINE = {"LITELLM_LOCAL_MODEL_COST_MAP": "true"}  # instead of fetching prices when imported
 
+STANDARD_JSON = {"BENCH_STANDARD_JSON": "1"}  # llm_kit without msgspec, see its reader
+
 CONTENDERS = {
     "socket": Contender("raw_socket"),
     "loop": Contender("loop", ("httpx",)),
     "httpx-sse": Contender("httpx_sse", ("httpx-sse",)),
-    "llm_kit": Contender("llm_kit", (), {"BENCH_STANDARD_JSON": "1"}),
+    "llm_kit": Contender("llm_kit", (), STANDARD_JSON),
     "llm_kit fast": Contender("llm_kit", ("msgspec",)),
     "openai": Contender("openai", ("openai",)),
     "openai .stream()": Contender("openai_stream", ("openai",)),
