@@ -32,13 +32,20 @@ def code(size: int) -> dict[str, Any]:
     return {"path": "llm_kit/processor.py", "content": text}
 
 
+def row(n: int) -> dict[str, Any]:
+    return {
+        "id": n,
+        "name": f"Zoë {n}",
+        "price": n * 1.25,
+        "tags": ["new", "red"],
+        "sold": n % 2 == 0,
+    }
+
+
 def records(size: int) -> dict[str, Any]:
     """A list of small objects."""
-    rows = [
-        {"id": n, "name": f"Zoë {n}", "price": n * 1.25, "tags": ["new", "red"], "sold": n % 2 == 0}
-        for n in range(size // 75 + 1)
-    ]
-    return {"rows": rows}
+    usual = len(json.dumps(row(1_111), ensure_ascii=False)) + len(", ")
+    return {"rows": [row(n) for n in range(size // usual + 1)]}
 
 
 SHAPES = {"code": code, "records": records}

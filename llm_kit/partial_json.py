@@ -19,10 +19,12 @@ _VALUE_OR_END: Final = 1  # just after [
 _KEY: Final = 2
 _KEY_OR_END: Final = 3  # just after {
 _COLON: Final = 4
-_COMMA_OR_END: Final = 5
-_NOTHING: Final = 6
-_REST_OF_STRING: Final = 7
+_COMMA_IN_LIST: Final = 5  # or its end
+_COMMA_IN_OBJECT: Final = 6
+_NOTHING: Final = 7
 _REST_OF_NUMBER: Final = 8
+_REST_OF_STRING: Final = 9
+_REST_OF_KEY: Final = 10
 
 _WANTED = (
     "a value",
@@ -31,7 +33,24 @@ _WANTED = (
     "a key or '}'",
     "':'",
     "',' or the end of this list or object",
+    "',' or the end of this list or object",
     "nothing more",
+)
+# For each of these, what the characters change that do nothing else.
+_FOLLOWING = tuple(
+    dict.fromkeys(" \t\n\r", state) | marks
+    for state, marks in enumerate(
+        (
+            {'"': _REST_OF_STRING},
+            {'"': _REST_OF_STRING},
+            {'"': _REST_OF_KEY},
+            {'"': _REST_OF_KEY},
+            {":": _VALUE},
+            {",": _VALUE},
+            {",": _KEY},
+            {},
+        )
+    )
 )
 _WORDS: dict[str, tuple[str, Any]] = {
     "t": ("true", True),
@@ -81,11 +100,13 @@ class PartialJSON:
         self._root: Any = None
         # The open lists and objects, each in its place already; deep text must not recurse.
         self._stack: list[Any] = []
+        self._behind: int = _NOTHING
+        """What comes behind a value in the innermost of them."""
         self._key = ""
-        # The open string or number, whether the string is a key, and whether the open list has
-        # an item for it.
+        # The open string or number as it was joined last, what has come since, and whether
+        # the open list has an item for it.
+        self._token = ""
         self._parts: list[str] = []
-        self._is_key = False
         self._placed = False
         # A cut escape or word, at most eleven characters, to be read again with what follows.
         self._held = ""
@@ -105,14 +126,23 @@ class PartialJSON:
             text = self._held + text
             self._fed -= len(self._held)
             self._held = ""
-        elif self._state == _REST_OF_STRING and '"' not in text and "\\" not in text:
+        elif self._state >= _REST_OF_STRING and '"' not in text and "\\" not in text:
             self._parts.append(text)
             self._fed += len(text)
             return
         at, end = 0, len(text)
         try:
             while at < end:
-                at = self._step(text, at)
+                state = self._state
+                if state >= _REST_OF_STRING:
+                    at = self._string(text, at)
+                elif state == _REST_OF_NUMBER:
+                    at = self._number(text, at)
+                elif (following := _FOLLOWING[state].get(text[at])) is not None:
+                    self._state = following
+                    at += 1
+                else:
+                    at = self._bracket_or_value(text, at)
         except _NotJSONError as stop:
             wanted, at = stop.args
             self._error = f"expected {wanted} at character {self._fed + at}"
@@ -124,12 +154,11 @@ class PartialJSON:
         The best value so far, None while nothing is known.
 
         It is the live object, which goes on growing: read it, don't change or keep it. Reading
-        costs the length of the open string, and nothing for all the rest.
+        costs what has come since the last time; the length of the open string, if it was kept.
         """
         if self._state == _REST_OF_STRING:
-            if not self._is_key:
-                self._put(self._joined())
-                self._placed = True
+            self._put(self._joined())
+            self._placed = True
         elif self._state == _REST_OF_NUMBER and (
             number := _NUMBER.match(self._joined(), 0, _LONG_NUMBER)
         ):
@@ -152,30 +181,13 @@ class PartialJSON:
         """The first thing that is not JSON and its position in characters from 0, or None."""
         return self._error
 
-    def _step(self, text: str, at: int) -> int:
-        state = self._state
-        if state == _REST_OF_STRING:
-            return self._string(text, at)
-        if state == _REST_OF_NUMBER:
-            return self._number(text, at)
-        char = text[at]
-        if char in " \t\n\r":
-            return at + 1
-        if state <= _KEY_OR_END and char == '"':
-            self._is_key = state >= _KEY
-            self._state = _REST_OF_STRING
-            return at + 1
-        if state in (_COMMA_OR_END, _VALUE_OR_END, _KEY_OR_END):
-            in_object = type(self._stack[-1]) is dict
-            if char == ("}" if in_object else "]"):
-                self._stack.pop()
-                self._state = _COMMA_OR_END if self._stack else _NOTHING
-                return at + 1
-            if char == "," and state == _COMMA_OR_END:
-                self._state = _KEY if in_object else _VALUE
-                return at + 1
-        if state == _COLON and char == ":":
-            self._state = _VALUE
+    def _bracket_or_value(self, text: str, at: int) -> int:
+        state, char = self._state, text[at]
+        if (char == "}" and state in (_KEY_OR_END, _COMMA_IN_OBJECT)) or (
+            char == "]" and state in (_VALUE_OR_END, _COMMA_IN_LIST)
+        ):
+            self._stack.pop()
+            self._go_on()
             return at + 1
         if state > _VALUE_OR_END:
             raise _NotJSONError(_WANTED[state], at)
@@ -183,6 +195,7 @@ class PartialJSON:
             container: Any = [] if char == "[" else {}
             self._put(container)
             self._stack.append(container)
+            self._go_on()
             self._state = _VALUE_OR_END if char == "[" else _KEY_OR_END
             return at + 1
         if char in "0123456789" or (char == "-" and text[at + 1 : at + 2] not in ("", "I")):
@@ -228,9 +241,9 @@ class PartialJSON:
             return end
         if stop[0] == "\\":
             return self._escape(text, end)
-        if self._is_key:
+        if self._state == _REST_OF_KEY:
             self._key = self._joined()
-            self._parts.clear()
+            self._token = ""
             self._state = _COLON
         else:
             self._finish(self._joined())
@@ -261,29 +274,45 @@ class PartialJSON:
         return len(text)
 
     def _joined(self) -> str:
-        parts = self._parts
-        if len(parts) != 1:
-            # The joined text stays as the only part, so that the next reading only copies it.
-            parts[:] = ["".join(parts)]
-        return parts[0]
+        """Give the open string or number, to be put where it belongs."""
+        text = self._token
+        if self._parts:
+            since = "".join(self._parts)
+            # CPython adds to a string without copying it if nothing has it but the variable:
+            # so it leaves its other places for as long as that takes.
+            if self._placed and self._state == _REST_OF_STRING:
+                self._put(None)
+            self._token = ""
+            text += since
+            self._token = text
+            self._parts.clear()
+        return text
 
     def _put(self, value: Any) -> None:
-        if not self._stack:
+        if self._behind == _COMMA_IN_OBJECT:
+            self._stack[-1][self._key] = value
+        elif self._behind == _NOTHING:
             self._root = value
-            return
-        top = self._stack[-1]
-        if type(top) is dict:
-            top[self._key] = value
         elif self._placed:
-            top[-1] = value
+            self._stack[-1][-1] = value
         else:
-            top.append(value)
+            self._stack[-1].append(value)
 
     def _finish(self, value: Any) -> None:
         self._put(value)
-        self._parts.clear()
+        self._token = ""
         self._placed = False
-        self._state = _COMMA_OR_END if self._stack else _NOTHING
+        self._state = self._behind
+
+    def _go_on(self) -> None:
+        """Find out what comes behind a value, now that another list or object is innermost."""
+        if not self._stack:
+            self._behind = _NOTHING
+        elif type(self._stack[-1]) is list:
+            self._behind = _COMMA_IN_LIST
+        else:
+            self._behind = _COMMA_IN_OBJECT
+        self._state = self._behind
 
 
 def _parsed(number: re.Match[str]) -> int | float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import tracemalloc
 from itertools import pairwise
 from typing import Any
 
@@ -247,10 +249,21 @@ class Counting(PartialJSON):
     steps = 0
     characters = 0
 
-    def _step(self, text: str, at: int) -> int:
+    def _count(self, text: str, at: int) -> None:
         self.steps += 1
         self.characters += len(text) - at
-        return super()._step(text, at)
+
+    def _string(self, text: str, at: int) -> int:
+        self._count(text, at)
+        return super()._string(text, at)
+
+    def _number(self, text: str, at: int) -> int:
+        self._count(text, at)
+        return super()._number(text, at)
+
+    def _bracket_or_value(self, text: str, at: int) -> int:
+        self._count(text, at)
+        return super()._bracket_or_value(text, at)
 
 
 @pytest.mark.parametrize(
@@ -279,4 +292,31 @@ def test_an_open_string_is_joined_when_it_is_read() -> None:
     partial = fed('"', *["word"] * 1000)
     assert len(partial._parts) == 1000
     assert partial.value == "word" * 1000
-    assert partial._parts == ["word" * 1000]
+    assert partial._parts == []
+
+
+@pytest.mark.skipif(
+    sys.implementation.name != "cpython" or sys.gettrace() is not None,
+    reason="only an undisturbed CPython adds to a string in its place",
+)
+@pytest.mark.parametrize("before", ['"', '["', '{"a": "', '{"a": 1, "a": "'])
+def test_an_open_string_is_not_copied_when_it_is_read(before: str) -> None:
+    size = 1_000_000
+    tracemalloc.start()
+    try:
+        partial = fed(before, "x" * size, *["more"] * 100, reading=True)
+        tracemalloc.reset_peak()
+        partial.feed("more")
+        _ = partial.value
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * size
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_string_that_a_reader_keeps_stays_as_it_was() -> None:
+    partial = fed('["', "Par", reading=True)
+    kept = partial.value[0]
+    for piece in ("is", " and", " ", "more", '"'):
+        partial.feed(piece)
+        _ = partial.value
+    assert (kept, partial.value) == ("Par", ["Paris and more"])

@@ -11,8 +11,7 @@ a name or an id makes it a call. What was odd is named: see `ToolCalls.quirks`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from typing import Any
 
 from llm_kit._core.text import Text
@@ -33,7 +32,8 @@ class _Parsed:
         self._position = 0
 
     def so_far(self) -> PartialJSON:
-        if pieces := self._text.since(self._position):
+        pieces = self._text.since(self._position)
+        if pieces:
             self._position += len(pieces)
             self._json.feed("".join(pieces))
         return self._json
@@ -162,7 +162,8 @@ class _Call:
         return text if tail is None or tail is meant else text + tail.text.value
 
     def partial_arguments(self) -> Any:
-        return self.meant._read.so_far().value
+        meant = self if self.rest is None else self.meant
+        return meant._read.so_far().value
 
     def as_dict(self) -> ToolCall:
         call = ToolCall(
@@ -185,6 +186,8 @@ class ToolCalls:
         self._by_id: dict[str, _Call] = {}
         self._last: _Call | None = None
         self._quirks: set[str] = set()
+        self._unclear = False
+        """Whether any may be no more than the rest of another."""
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -243,6 +246,7 @@ class ToolCalls:
                 if announced is not None:
                     call.add(announced)
             elif _may_begin_another(delta, call, known=known is not None):
+                self._unclear = True
                 call.rest = self._begin(behind=call)
                 if call.id:
                     self._by_id[call.id] = call.rest  # whichever it is, more comes behind it
@@ -309,15 +313,15 @@ class ToolCalls:
 
     def partial_arguments(self, position: int) -> Any:
         """Give the best value so far of the n-th call's arguments, None if there is none yet."""
-        call = next(islice(self._own(), position, None), None)
-        return call.partial_arguments() if call else None
+        calls = self._own() if self._unclear else self._calls
+        return calls[position].partial_arguments() if 0 <= position < len(calls) else None
 
     def as_list(self) -> list[ToolCall]:
         """Give the calls so far in the form of OpenAI's API."""
         return [call.as_dict() for call in self._own()]
 
-    def _own(self) -> Iterator[_Call]:
-        return (call for call in self._calls if call.is_own)
+    def _own(self) -> list[_Call]:
+        return [call for call in self._calls if call.is_own]
 
 
 def _begins_another(delta: ToolCallDelta, call: _Call, *, known: bool, placed: bool) -> bool:

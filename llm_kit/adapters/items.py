@@ -123,7 +123,7 @@ class ItemDecoder:
             self._wire.feed(data, out)
 
     def _read_object(self, item: Mapping[str, Any], out: ChunkSink) -> None:
-        if not self._is_readable(item):
+        if not self._wire.settled and not self._is_readable(item):
             raise _unreadable(f"a dict with {', '.join(sorted(map(str, item)))}")
         self._wire.read_object(item, item, out)
 

@@ -120,7 +120,7 @@ class OpenAIDialect(ChatDialect):
         choices, usage = get("choices"), get("usage")
         if not choices:
             choices = _NO_CHOICE
-        elif type(choices) is not list:
+        elif type(choices) is not list and not isinstance(choices, list):
             raise wrong_type("choices", choices, "a list")
         failure: StreamAPIError | None = None
         for choice in choices:
@@ -248,6 +248,11 @@ def _labels(
 
 
 def _read_rest_of_delta(delta: Mapping[str, Any], chunk: Chunk) -> None:
+    calls = delta.get("tool_calls")
+    if calls:
+        chunk.tool_calls = _tool_calls(calls)
+        if len(delta) == 1:
+            return
     role = delta.get("role")
     if role:
         chunk.role = as_word(role)
@@ -262,10 +267,7 @@ def _read_rest_of_delta(delta: Mapping[str, Any], chunk: Chunk) -> None:
         chunk.reasoning += as_text("reasoning", reasoning)
     elif delta.get("reasoning_details"):
         chunk.reasoning += _reasoning_details(delta["reasoning_details"])
-    calls = delta.get("tool_calls")
-    if calls:
-        chunk.tool_calls = tuple(map(_tool_call, as_objects("tool_calls", calls)))
-    elif delta.get("function_call"):  # deprecated by OpenAI in favour of tool_calls
+    if not calls and delta.get("function_call"):  # deprecated by OpenAI in favour of tool_calls
         chunk.tool_calls = (function_call(0, {"function": delta["function_call"]}),)
     if not delta.keys() <= _KNOWN_IN_DELTA:
         add_extra(chunk, rest_of(delta, _KNOWN_IN_DELTA))
@@ -324,6 +326,17 @@ def _reasoning_details(details: Any) -> str:
         if isinstance(detail, Mapping)
         and isinstance(text := detail.get("text") or detail.get("summary") or "", str)
     )
+
+
+def _tool_calls(calls: Any) -> tuple[ToolCallDelta, ...]:
+    # The hot path: one more piece of one call's arguments, and nothing else.
+    if type(calls) is list and len(calls) == 1 and type(calls[0]) is dict and len(calls[0]) == 2:
+        index, function = calls[0].get("index"), calls[0].get("function")
+        if type(index) is int and type(function) is dict and len(function) == 1:
+            arguments = function.get("arguments")
+            if type(arguments) is str:
+                return (ToolCallDelta(index, None, None, arguments, None),)
+    return tuple(map(_tool_call, as_objects("tool_calls", calls)))
 
 
 def _tool_call(call: Mapping[str, Any]) -> ToolCallDelta:
