@@ -56,13 +56,15 @@ def decoded_by_msgspec(text: str | bytes) -> Any:
         return decoded_by_json(text)
 
 
+_BIG = 19_999_999_999_999_999_999  # before 0.19 msgspec gives another number for it
+
 try:
     from msgspec.json import Decoder
 except ImportError:
     decoded = decoded_by_json
 else:
     _msgspec_decode = Decoder().decode
-    decoded = decoded_by_msgspec
+    decoded = decoded_by_msgspec if _msgspec_decode(str(_BIG)) == _BIG else decoded_by_json
 """Decodes a JSON text; gives `NOT_JSON` if it is none."""
 
 

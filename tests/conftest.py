@@ -8,7 +8,7 @@ import pathlib
 import pytest
 from loopback import TLS
 
-from llm_kit import AsyncLLMClient, LLMClient, RetryPolicy
+from llm_kit import AsyncLLMClient, LLMClient, RetryPolicy, json_texts, wire
 from llm_kit.testing import FakeServer
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -18,7 +18,18 @@ def pytest_addoption(parser):
     parser.addoption("--streams", metavar="DIR", help="a folder of recorded streams to read")
     parser.addoption("--sse-cases", metavar="FILE", help="a file of SSE cases to decode")
     parser.addoption("--litellm", metavar="EXE", help="a LiteLLM proxy's program to talk to")
+    parser.addoption(
+        "--json",
+        choices=["standard", "installed"],
+        default="installed",
+        help="decode with the standard library, or with msgspec where it is installed",
+    )
     parser.addoption("--slow", action="store_true", help="run the long fuzz and soak tests too")
+
+
+def pytest_configure(config):
+    if config.getoption("--json") == "standard":  # before a test file imports it by name
+        json_texts.decoded = wire.decoded = json_texts.decoded_by_json
 
 
 def pytest_collection_modifyitems(config, items):
@@ -188,10 +199,13 @@ class AsyncColour(SyncColour):
         self.runner.close()
 
 
-@pytest.fixture(params=[SyncColour, AsyncColour], ids=["sync", "async"])
+COLOURS = {"sync": SyncColour, "async": AsyncColour}
+
+
+@pytest.fixture(params=COLOURS)
 def colour(request):
     """The colour of the test: everything that is asked of it reads the same for both."""
-    made = request.param()
+    made = COLOURS[request.param]()
     yield made
     made.finish()
 

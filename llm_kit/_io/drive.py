@@ -166,7 +166,7 @@ class Driver(_State):
                 self._start()
             pipeline = self._pipeline
             while True:
-                if self._over or not self._stop.fired:
+                if not self._stop.fired or self._over:
                     arrived = pipeline.arrived
                     if arrived and not arrived[0].delta:
                         self._left_at = monotonic()
@@ -295,7 +295,7 @@ class AsyncDriver(_State):
                 self._start()
             pipeline = self._pipeline
             while True:
-                if self._over or not self._stop.fired:
+                if not self._stop.fired or self._over:
                     arrived = pipeline.arrived
                     if arrived and not arrived[0].delta:
                         self._left_at = monotonic()

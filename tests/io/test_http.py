@@ -33,7 +33,6 @@ from llm_kit._io.http import (
     HttpSource,
     _AsyncOpeningTrace,
     _Connecting,
-    _timeouts,
     new_async_client,
     new_client,
 )
@@ -50,10 +49,11 @@ def http_of(colour, package=httpx, **options):
     return made(trust_env=False, timeout=30, **options)
 
 
-def test_new_clients_have_as_many_connections_as_streams(colour):
+def test_new_clients_have_as_many_connections_as_streams_and_few_idle_ones(colour):
     client = new_async_client() if colour.is_async else new_client()
     pool = client._transport._pool
     assert pool._max_connections > 10_000
+    assert pool._max_keepalive_connections == 100
     colour.close(client)
 
 
@@ -294,8 +294,9 @@ def test_a_handshake_that_is_cancelled_leaves_no_socket(tls):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("colour", ["sync"], indirect=True)
 def test_a_timeout_of_the_clients_own(colour, monkeypatch):
-    # It waits behind our deadlines, and is only met if it doesn't.
+    # It waits behind our deadlines, and is only met if it doesn't; an await is given none.
     monkeypatch.setattr(http_module, "_BEHIND", 0.05 - 50)
     with FakeServer(TEXT.hang(), TEXT.stall(after=2)) as server:
         client = colour.client(server, deadlines=Deadlines(connect=55, first_chunk=50, idle=50))
@@ -314,12 +315,33 @@ def budget(connect=None, first_chunk=None, idle=None, total=None):
     return made
 
 
-def test_the_clients_timeouts_wait_behind_the_deadlines():
-    none = dict.fromkeys(("connect", "read", "write", "pool"))
-    assert _timeouts(budget()) == _timeouts(budget(total=5)) == none
-    some = {"connect": 11, "read": 301, "write": 301, "pool": None}
-    assert _timeouts(budget(10, 300, 60)) == _timeouts(budget(10, 60, 300)) == some
-    assert _timeouts(budget(10, None, 60)) == none | {"connect": 11}
+NONE = dict.fromkeys(("connect", "read", "write", "pool"))
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "sync", "awaited"),
+    [
+        ({}, {}, {}),
+        ({"total": 5}, {}, {}),
+        ({"first_chunk": 60, "idle": 300}, {"read": 301, "write": 301}, {}),
+        ({"first_chunk": 300, "idle": 60}, {"read": 301, "write": 301}, {}),
+        ({"connect": 10, "idle": 60}, {"connect": 11}, {"connect": 10.05}),
+    ],
+)
+def test_the_clients_timeouts_wait_behind_the_deadlines(colour, deadlines, sync, awaited):
+    """Those of reads and writes only where a thread would be left behind without them."""
+    seen = []
+
+    def answer(request):
+        seen.append(request.extensions["timeout"])
+        return httpx.Response(200, content=b"".join(DONE))
+
+    http = http_of(colour, transport=httpx.MockTransport(answer))
+    client = colour.client("http://mock/v1", http_client=http)
+    none = dict.fromkeys(("connect", "first_chunk", "idle", "total"))
+    colour.read(client.chat_stream(MESSAGES, deadlines=Deadlines(**none | deadlines)))
+    assert seen == [NONE | (awaited if colour.is_async else sync)]
+    colour.close(http)
 
 
 # The deadline of the connection

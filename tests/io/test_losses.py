@@ -190,7 +190,7 @@ def test_what_litellm_says_in_its_own_words():
     ("package", "name", "ours"),
     [
         ("aiohttp", "ClientPayloadError", StreamTruncatedError),
-        ("requests", "ChunkedEncodingError", StreamTruncatedError),
+        ("requests.exceptions", "ChunkedEncodingError", StreamTruncatedError),
         ("aiohttp", "ServerDisconnectedError", StreamTruncatedError),
         ("aiohttp", "ServerTimeoutError", StreamTimeoutError),
         ("urllib3.exceptions", "ProtocolError", StreamTruncatedError),
@@ -201,6 +201,68 @@ def test_what_litellm_says_in_its_own_words():
 def test_losses_of_requests_urllib3_and_aiohttp(package, name, ours):
     error = getattr(pytest.importorskip(package), name)("gone")
     assert type(translate(error, opened=True)) is ours
+
+
+def over_aiohttp(name, *aiohttps):
+    """An error of httpx, with one behind it whose classes have these names in aiohttp."""
+    error = getattr(httpx, name)("in httpx's words")
+    error.__cause__ = aiohttp_error(*aiohttps)
+    return error
+
+
+def aiohttp_error(*names):
+    kind = Exception
+    for name in reversed(names):
+        kind = type(name, (kind,), {"__module__": "aiohttp.client_exceptions"})
+    return kind("in its own")
+
+
+@pytest.mark.parametrize(
+    ("httpxs", "aiohttps", "base", "opened"),
+    [
+        ("ConnectTimeout", "ServerDisconnectedError", "ClientConnectionError", False),
+        ("ConnectTimeout", "ClientOSError", "ClientConnectionError", False),
+        ("ConnectError", "ClientConnectorError", "ClientConnectionError", False),
+        ("ConnectTimeout", "ClientOSError", "ClientConnectionError", True),
+        ("ReadError", "ClientPayloadError", "ClientError", True),
+    ],
+    ids=["closed", "reset", "refused", "lost", "cut"],
+)
+def test_losses_over_the_aiohttp_transport_are_what_aiohttp_says(httpxs, aiohttps, base, opened):
+    error = over_aiohttp(httpxs, aiohttps, base)
+    ours = translate(error, opened=opened)
+    assert type(ours) is (StreamTruncatedError if opened else APIConnectionError)
+    assert f"{aiohttps}: in its own" in str(ours)
+    assert ours.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("httpxs", "aiohttps", "opened", "kind"),
+    [
+        ("ConnectTimeout", "ConnectionTimeoutError", False, "connect"),
+        ("ReadTimeout", "SocketTimeoutError", False, "first_chunk"),
+        ("ReadTimeout", "SocketTimeoutError", True, "idle"),
+    ],
+)
+def test_timeouts_over_the_aiohttp_transport(httpxs, aiohttps, opened, kind):
+    error = over_aiohttp(httpxs, aiohttps, "ServerTimeoutError", "ClientConnectionError")
+    ours = translate(error, opened=opened)
+    assert (type(ours), ours.kind) == (StreamTimeoutError, kind)
+    assert aiohttps in str(ours)
+
+
+def test_what_aiohttp_says_and_we_do_not_know_is_what_httpx_calls_it():
+    error = over_aiohttp("UnsupportedProtocol", "InvalidUrlClientError", "ClientError")
+    assert "UnsupportedProtocol: in httpx's words" in str(translate(error, opened=False))
+
+
+def test_what_is_no_http_to_aiohttp():
+    error = aiohttp_error("ClientResponseError", "ClientError")
+    assert translate(error, opened=False) is error  # a user's own raise_for_status, say
+    error.__cause__ = aiohttp_error("BadStatusLine", "BadHttpMessage")
+    ours = translate(error, opened=False)
+    assert type(ours) is APIConnectionError
+    assert ours.__cause__ is error
 
 
 def test_a_read_timeout_of_urllib3():
