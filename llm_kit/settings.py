@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from attrs import asdict
@@ -116,10 +117,7 @@ class Settings:
         total = Accumulator()
         total.expected = n
         pipeline = Pipeline(total)
-
-        def make_decoder() -> WireDecoder:
-            return WireDecoder(dialect, self._limits, on_malformed)
-
+        make_decoder = partial(WireDecoder, dialect, self._limits, on_malformed)
         steps = stream_session(make_decoder, pipeline, budget, Open(request), retrial)
         return steps, pipeline, StopSignal(), budget, secrets
 

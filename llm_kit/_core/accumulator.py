@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 from llm_kit._core.fold import fold, unfold
-from llm_kit._core.text import Text
 from llm_kit._core.tool_calls import ToolCalls
 from llm_kit.dialects.base import FAILED_REASONS
 from llm_kit.types import (
@@ -23,10 +24,20 @@ from llm_kit.types import (
 # After any other ending, as after one nobody has heard of, the last call may be cut in the middle
 # of its arguments, even if they happen to parse.
 _FINISHING_REASONS = frozenset({"tool_calls", "function_call", "stop"})
+# What a choice has until it says something of the kind, as most never do; nothing is added to them.
+_NO_TEXT = StringIO()
+_NO_CALLS = ToolCalls()
+# Chunks after which texts are joined: before Python 3.12 a StringIO holds pieces until it is read.
+_JOINED_AT = 1024 if sys.version_info < (3, 12) else 0  # 0: never
 
 
 class _Choice:
-    """One choice as it grows."""
+    """
+    One choice as it grows.
+
+    Its texts are `StringIO`: one call of theirs is one step, so that another thread may read what
+    is being written, without a lock and without loss; and text takes the room of its characters.
+    """
 
     __slots__ = (
         "content",
@@ -42,24 +53,31 @@ class _Choice:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self.content = Text()
-        self.reasoning = Text()
-        self.refusal = Text()
+        self.content = StringIO()
+        self.reasoning = _NO_TEXT
+        self.refusal = _NO_TEXT
         self.role: str | None = None
         self.finish_reason: str | None = None
-        self.tools = ToolCalls()
+        self.tools = _NO_CALLS
         self.logprobs: Any = None
         self.extra: Any = None
 
     def add(self, chunk: Chunk) -> None:
         if chunk.reasoning:
-            self.reasoning.append(chunk.reasoning)
+            if self.reasoning is _NO_TEXT:
+                self.reasoning = StringIO()
+            self.reasoning.write(chunk.reasoning)
         if chunk.refusal:
-            self.refusal.append(chunk.refusal)
+            if self.refusal is _NO_TEXT:
+                self.refusal = StringIO()
+            self.refusal.write(chunk.refusal)
         if chunk.role and self.role is None:
             self.role = chunk.role
-        for call in chunk.tool_calls:
-            self.tools.add(call)
+        if chunk.tool_calls:
+            if self.tools is _NO_CALLS:
+                self.tools = ToolCalls()
+            for call in chunk.tool_calls:
+                self.tools.add(call)
         if chunk.finish_reason is not None:
             self.finish_reason = chunk.finish_reason
         if chunk.logprobs is not None:
@@ -79,9 +97,9 @@ class _Choice:
         calls, finished = self.tools.as_list(), self.calls_are_finished
         return {
             "index": self.index,
-            "content": self.content.value,
-            "reasoning": self.reasoning.value,
-            "refusal": self.refusal.value,
+            "content": self.content.getvalue(),
+            "reasoning": self.reasoning.getvalue(),
+            "refusal": self.refusal.getvalue(),
             "role": self.role,
             "tool_calls": calls if finished else [],
             "incomplete_tool_calls": [] if finished else calls,
@@ -117,10 +135,12 @@ class Accumulator:
 
     def _start_over(self) -> None:
         self.chunk_count = 0
+        self._join_at = _JOINED_AT
         self.usage: Usage | None = None
         self._choices: dict[int, _Choice] = {}
-        # Where the text of choices goes that have some.
-        self._appends: dict[int, Callable[[str], None]] = {}
+        # Which choice spoke last, and what takes its text: mostly there is no other.
+        self._speaker: int | None = None
+        self._write: Callable[[str], object] = _NO_TEXT.write
         self._id: str | None = None
         self._model: str | None = None
         self._created: int | None = None
@@ -139,13 +159,19 @@ class Accumulator:
 
     def feed(self, chunk: Chunk, now: float) -> None:
         """Take one chunk that arrived at ``now``."""
-        self.chunk_count += 1
+        count = self.chunk_count = self.chunk_count + 1
         self._last_chunk = now
+        if count == self._join_at:
+            self._join()
         delta = chunk.delta
-        append = self._appends.get(chunk.index)
-        named = self._named or chunk.id is None
-        if delta and append is not None and named and not chunk.restarted:
-            append(delta)
+        if (
+            delta
+            and chunk.index == self._speaker
+            and (self._named or chunk.id is None)
+            and not chunk.restarted
+        ):
+            write = self._write  # in two steps: as a method it would be looked for in the class
+            write(delta)
         else:
             self._feed_first(chunk, delta, now)
         if (
@@ -164,7 +190,7 @@ class Accumulator:
             self.usage = chunk.usage
 
     def _feed_first(self, chunk: Chunk, delta: str, now: float) -> None:
-        """Take a chunk in which something is seen for the first time, or that has no text."""
+        """Take a chunk that says something for the first time, or no text, or another choice's."""
         if chunk.restarted:
             self._start_over()
             self.chunk_count, self._last_chunk, self._headers_at = 1, now, self._head_at
@@ -179,8 +205,15 @@ class Accumulator:
         if delta:
             if self._first_text is None:
                 self._first_text = now
-            append = self._appends[chunk.index] = self._choices[chunk.index].content.append
-            append(delta)
+            self._speaker, self._write = chunk.index, self._choices[chunk.index].content.write
+            self._write(delta)
+
+    def _join(self) -> None:
+        """Join the texts; ever more rarely, so that the cost stays linear."""
+        for choice in self._choices.values():
+            choice.content.getvalue()
+            choice.reasoning.getvalue()
+        self._join_at += self._join_at // 8
 
     def flush(self, status: Status) -> None:
         """
@@ -233,12 +266,12 @@ class Accumulator:
     def content(self, index: int = 0) -> str:
         """Give a choice's text so far."""
         choice = self._choices.get(index)
-        return choice.content.value if choice else ""
+        return choice.content.getvalue() if choice else ""
 
     def reasoning(self, index: int = 0) -> str:
         """Give a choice's reasoning so far."""
         choice = self._choices.get(index)
-        return choice.reasoning.value if choice else ""
+        return choice.reasoning.getvalue() if choice else ""
 
     def tool_calls(self, index: int = 0) -> list[ToolCall]:
         """Give a choice's finished tool calls."""

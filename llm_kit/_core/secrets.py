@@ -16,12 +16,12 @@ class Secrets:
     """The strings that must not be seen, and the way to take them out of an error."""
 
     def __init__(self) -> None:
-        self._values: set[str] = set()
+        self._values: list[str] = []
 
     def add(self, value: str | None) -> None:
         """Remember one."""
-        if value is not None and len(value) >= _SHORTEST:
-            self._values.add(value)
+        if value is not None and len(value) >= _SHORTEST and value not in self._values:
+            self._values.append(value)
 
     def add_headers(self, headers: Mapping[str, str]) -> None:
         """Remember the values of those headers whose names say that they are secret."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, overload
-from weakref import WeakSet
+from weakref import ref
 
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._io.sigint import first_sigint_calls
@@ -16,6 +16,8 @@ from llm_kit.errors import StreamInterrupted
 from llm_kit.streams.chat_stream import AsyncChatStream, ChatStream
 from llm_kit.streams.normalize import Response, normalize
 from llm_kit.types import StreamResult
+
+_ROOM = 8  # streams at least for which an interrupter keeps what it stops them by
 
 
 class StreamInterrupter:
@@ -43,8 +45,9 @@ class StreamInterrupter:
         self._reason = ""
         # Re-entrant: a signal handler may interrupt while its own thread is wrapping.
         self._lock = threading.RLock()
-        # Weak: a stop button outlives its streams.
-        self._stops: WeakSet[StopSignal] = WeakSet()
+        # Weak: a stop button outlives its streams. (No WeakSet: 1 KB for what is mostly one.)
+        self._stops: list[ref[StopSignal]] = []
+        self._room = _ROOM
         self._last = Accumulator()
 
     @overload
@@ -74,7 +77,10 @@ class StreamInterrupter:
         with self._lock:
             if not self._fired:  # else what was stopped stays here to be read
                 self._last = wrapped._pipeline.accumulator
-            self._stops.add(stop)
+            if len(self._stops) >= self._room:  # seldom, so that it costs each wrap next to nothing
+                self._stops = [known for known in self._stops if known() is not None]
+                self._room = _ROOM + 2 * len(self._stops)
+            self._stops.append(ref(stop))
         if self._fired:
             self._fire(stop)
         return wrapped
@@ -92,7 +98,7 @@ class StreamInterrupter:
             if self._fired:
                 return
             self._fired, self._reason = True, reason
-            stops = list(self._stops)
+            stops = [stop for known in self._stops if (stop := known()) is not None]
         # Not under the lock: the main thread may be inside a stop's own lock when a signal
         # handler brings it here, while another thread would hold this one and want that one.
         for stop in stops:

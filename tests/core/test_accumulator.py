@@ -1,5 +1,8 @@
 """What chunks add up to, at every moment of a stream."""
 
+import threading
+import tracemalloc
+
 import pytest
 
 from llm_kit import Chunk, ResponseInfo, Timing, ToolCallDelta, Usage
@@ -291,6 +294,42 @@ def test_reading_after_every_chunk_gives_each_prefix():
 
 
 # The message that is sent back
+
+
+def test_many_may_read_while_one_feeds():
+    total, done, seen = Accumulator(), threading.Event(), []
+
+    def read():
+        last = ""
+        while not done.is_set():
+            now = total.content()
+            if not now.startswith(last):
+                seen.append((last, now))
+            last = now
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(20_000):
+        total.feed(Chunk(f"{number},"), 0.0)
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert seen == []
+    assert total.content() == "".join(f"{number}," for number in range(20_000))
+
+
+@pytest.mark.parametrize("kind", ["delta", "reasoning"])
+def test_a_long_text_takes_the_room_of_its_characters(kind):
+    total = Accumulator()
+    tracemalloc.start()
+    for number in range(20_000):
+        total.feed(Chunk(**{kind: f"{number:5}"}), 0.0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    result = total.result()
+    assert len(result.content + result.reasoning) == 100_000
+    assert peak < 600_000  # in pieces 1.3 million
 
 
 @pytest.mark.parametrize(
