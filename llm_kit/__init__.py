@@ -126,7 +126,7 @@ if not TYPE_CHECKING:  # else every misspelt name would have a type
         with _importing:
             if name in _HOMES:
                 value = getattr(importlib.import_module(_HOMES[name]), name)
-            elif importlib.util.find_spec(module):
+            elif name.isidentifier() and importlib.util.find_spec(module):
                 value = importlib.import_module(module)
             else:
                 raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,11 +18,14 @@ from typing import Any, TextIO, get_args
 
 import attrs
 
-from llm_kit import Chunk, LLMClient, LLMKitError, Message, StreamInterrupter, StreamResult
 from llm_kit import __version__ as version
+from llm_kit.client import LLMClient
 from llm_kit.dialects import ChatDialectName, find_chat_dialect
+from llm_kit.errors import LLMKitError
 from llm_kit.settings import environment
+from llm_kit.streams.interrupter import StreamInterrupter
 from llm_kit.testing import FakeServer
+from llm_kit.types import Chunk, Message, StreamResult
 
 _EPILOG = """\
 A terminal without PROMPT is asked for several turns; a stdin that is no terminal is read whole,

@@ -107,9 +107,14 @@ class SSEDecoder:
         """Take the next bytes as `feed` does; gives events as plain tuples, which is cheaper."""
         if self._skip:
             data = self._skipped(data)
-        if data[-2:] == b"\n\n" and self._is_between_events and _CR not in data:
+        if (
+            data[:6] == b"data: "
+            and data[-2:] == b"\n\n"
+            and self._is_between_events
+            and _CR not in data
+        ):
             # Mostly these are whole events of one line each: one, ...
-            if data.find(_LF) == len(data) - 2 and data[:6] == b"data: ":
+            if data.find(_LF) == len(data) - 2:
                 return [(data[6:-2], "message", self._id, None)]
             # ... or several.
             lines = data.split(b"\n")

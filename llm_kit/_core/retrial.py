@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from llm_kit._core.accumulator import Accumulator
 from llm_kit._core.budget import Budget
@@ -22,9 +21,6 @@ from llm_kit.errors import (
 )
 from llm_kit.policies import Recovery, RetryPolicy
 from llm_kit.types import Chunk, Usage
-
-if TYPE_CHECKING:
-    import tenacity
 
 _PASSING = frozenset({408, 409, 429})
 # Causes of a connection's failure that another try doesn't change.
@@ -64,7 +60,7 @@ class Retrial:
     """
     Decides for one stream what follows a failure.
 
-    tenacity counts the attempts and says how long to wait, but never waits.
+    tenacity draws the pauses, and never waits.
 
     Args:
         policy: how often, and after which pauses.
@@ -76,26 +72,8 @@ class Retrial:
         self._policy = policy
         self._recovery = recovery
         self._budget = budget
-        self._now = 0.0
         self.refusal = ""
         """Why the last failure is final, where that is not plain from the failure itself."""
-
-    @cached_property
-    def _state(self) -> tenacity.RetryCallState:
-        """What tenacity counts with, made at the first failure: most streams have none."""
-        import tenacity  # here, because importing it takes longer than any file of ours
-
-        policy = self._policy
-        backoff = tenacity.wait_random_exponential(multiplier=policy.pause, max=policy.max_pause)
-
-        def wait(state: tenacity.RetryCallState) -> float:
-            asked = _retry_after(state)
-            return backoff(state) if asked is None else asked
-
-        retrying = tenacity.Retrying(
-            wait=wait, stop=self._gives_up, retry_error_callback=lambda _: None
-        )
-        return tenacity.RetryCallState(retrying, None, (), {})
 
     def pause(
         self, request: Request, error: LLMKitError, spoke: bool, total: Accumulator, now: float
@@ -113,14 +91,29 @@ class Retrial:
         self.refusal = ""
         if not (self._can_recover(request, error, total) if spoke else _can_retry(error)):
             return None
-        self._now = now
-        state = self._state
-        state.attempt_number = total.attempts  # with those that the server made us repeat
-        state.set_exception((type(error), error, error.__traceback__))
-        state.retry_object.begin()  # what it counts is the thread's, and this may be another one
-        pause = state.retry_object.iter(state)
-        state.prepare_for_next_attempt()
-        return pause if isinstance(pause, float) else None
+        made, policy = total.attempts, self._policy  # with those that the server made us repeat
+        if made >= policy.attempts:
+            self.refusal = f"{made} requests were made (RetryPolicy.attempts)" if made > 1 else ""
+            return None
+        asked: float | None = getattr(error, "retry_after", None)
+        pause = self._backoff(made) if asked is None else asked
+        if asked is not None and asked > policy.max_retry_after:
+            self.refusal = (
+                f"the server wants a pause of {asked:g} s, longer than"
+                f" RetryPolicy.max_retry_after ({policy.max_retry_after:g} s)"
+            )
+        elif not self._budget.allows(pause, now):
+            self.refusal = f"the pause of {pause:.3g} s would end behind the deadline"
+        return None if self.refusal else pause
+
+    def _backoff(self, made: int) -> float:
+        """Draw the pause behind so many requests."""
+        import tenacity  # here, because importing it takes longer than any file of ours
+
+        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+        state.attempt_number = made
+        pause, most = self._policy.pause, self._policy.max_pause
+        return tenacity.wait_random_exponential(multiplier=pause, max=most)(state)
 
     def _can_recover(self, request: Request, error: LLMKitError, total: Accumulator) -> bool:
         if self._recovery.action == "raise" or total.is_whole or not _is_loss(error):
@@ -131,21 +124,6 @@ class Retrial:
             elif total.any_tool_call:  # no server would go on inside one
                 self.refusal = "half a tool call can't be continued"
         return not self.refusal
-
-    def _gives_up(self, state: tenacity.RetryCallState) -> bool:
-        policy, pause, asked = self._policy, state.upcoming_sleep, _retry_after(state)
-        if state.attempt_number >= policy.attempts:
-            if state.attempt_number > 1:
-                self.refusal = f"{state.attempt_number} requests were made (RetryPolicy.attempts)"
-            return True
-        if asked is not None and asked > policy.max_retry_after:
-            self.refusal = (
-                f"the server wants a pause of {asked:g} s, longer than"
-                f" RetryPolicy.max_retry_after ({policy.max_retry_after:g} s)"
-            )
-        elif not self._budget.allows(pause, self._now):
-            self.refusal = f"the pause of {pause:.3g} s would end behind the deadline"
-        return bool(self.refusal)
 
     def next_try(
         self, request: Request, total: Accumulator, out: ChunkSink
@@ -207,12 +185,6 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _retry_after(state: tenacity.RetryCallState) -> float | None:
-    assert state.outcome is not None  # noqa: S101  narrows the type
-    seconds: float | None = getattr(state.outcome.exception(), "retry_after", None)
-    return seconds
 
 
 class _Again:

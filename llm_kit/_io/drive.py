@@ -156,39 +156,38 @@ class Driver(_State):
     _until_woken = staticmethod(until_woken)
 
     def __next__(self) -> Chunk:
-        if not self._turning.acquire(False):  # here: a Ctrl-C in a call would keep the turn
+        if self._turning.locked():
             self._refuse_turn()
             raise StopIteration
-        try:
-            if self._left_at:
-                self._lend()
-            if not self._started:
-                self._start()
-            pipeline = self._pipeline
-            while True:
-                if not self._stop.fired or self._over:
-                    arrived = pipeline.arrived
-                    if arrived and not arrived[0].delta:
-                        self._left_at = monotonic()
-                    chunk = pipeline.pop()
-                    if pipeline.callbacks:
-                        settle(pipeline)
-                    if chunk is not None:
-                        return chunk
-                    if self._left_at:
-                        self._lend()
-                if self._over:
-                    self._raise_error()
-                    raise StopIteration
-                self._answer()
-        except BaseException as error:
-            # Raised by the stream itself, by a callback, or from outside (KeyboardInterrupt,
-            # a genuine cancellation): in any case it is over, and what came is kept.
-            self._end("interrupted", None)
-            self._keep_partial(error)
-            raise
-        finally:
-            self._turning.release()
+        with self._turning:  # not a call before `try`: a Ctrl-C would keep it taken
+            try:
+                if self._left_at:
+                    self._lend()
+                if not self._started:
+                    self._start()
+                pipeline = self._pipeline
+                while True:
+                    if not self._stop.fired or self._over:
+                        arrived = pipeline.arrived
+                        if arrived and not arrived[0].delta:
+                            self._left_at = monotonic()
+                        chunk = pipeline.pop()
+                        if pipeline.callbacks:
+                            settle(pipeline)
+                        if chunk is not None:
+                            return chunk
+                        if self._left_at:
+                            self._lend()
+                    if self._over:
+                        self._raise_error()
+                        raise StopIteration
+                    self._answer()
+            except BaseException as error:
+                # Raised by the stream itself, by a callback, or from outside (KeyboardInterrupt,
+                # a genuine cancellation): in any case it is over, and what came is kept.
+                self._end("interrupted", None)
+                self._keep_partial(error)
+                raise
 
     def _answer(self) -> None:
         """Do what the session asks; when it asks no more, end as it said."""
@@ -237,23 +236,22 @@ class Driver(_State):
 
     def _open(self) -> None:
         """Go as far as the answer's head."""
-        if not self._turning.acquire(False):
+        if self._turning.locked():
             self._refuse_turn()
             return
-        try:
-            if not self._started:
-                self._start()
-            # Chunks that wait are a sign that the head has come, and wait for the loop.
-            while not (self._ask is READ or self._pipeline.arrived or self._over):
-                self._answer()
-            self._left_at = monotonic()
-            self._raise_error()
-        except BaseException as error:
-            self._end("interrupted", None)
-            self._keep_partial(error)
-            raise
-        finally:
-            self._turning.release()
+        with self._turning:  # not a call before `try`: a Ctrl-C would keep it taken
+            try:
+                if not self._started:
+                    self._start()
+                # Chunks that wait are a sign that the head has come, and wait for the loop.
+                while not (self._ask is READ or self._pipeline.arrived or self._over):
+                    self._answer()
+                self._left_at = monotonic()
+                self._raise_error()
+            except BaseException as error:
+                self._end("interrupted", None)
+                self._keep_partial(error)
+                raise
 
     def close(self) -> None:
         """
@@ -285,39 +283,38 @@ class AsyncDriver(_State):
     _until_woken = staticmethod(auntil_woken)
 
     async def __anext__(self) -> Chunk:
-        if not self._turning.acquire(False):  # here: a Ctrl-C in a call would keep the turn
+        if self._turning.locked():
             self._refuse_turn()
             raise StopAsyncIteration
-        try:
-            if self._left_at:
-                self._lend()
-            if not self._started:
-                self._start()
-            pipeline = self._pipeline
-            while True:
-                if not self._stop.fired or self._over:
-                    arrived = pipeline.arrived
-                    if arrived and not arrived[0].delta:
-                        self._left_at = monotonic()
-                    chunk = pipeline.pop()
-                    if pipeline.callbacks:
-                        await asettle(pipeline)
-                    if chunk is not None:
-                        return chunk
-                    if self._left_at:
-                        self._lend()
-                if self._over:
-                    self._raise_error()
-                    raise StopAsyncIteration
-                await self._answer()
-        except BaseException as error:
-            # Raised by the stream itself, by a callback, or from outside (KeyboardInterrupt,
-            # a genuine cancellation): in any case it is over, and what came is kept.
-            await self._end("interrupted", None)
-            self._keep_partial(error)
-            raise
-        finally:
-            self._turning.release()
+        with self._turning:  # not a call before `try`: a Ctrl-C would keep it taken
+            try:
+                if self._left_at:
+                    self._lend()
+                if not self._started:
+                    self._start()
+                pipeline = self._pipeline
+                while True:
+                    if not self._stop.fired or self._over:
+                        arrived = pipeline.arrived
+                        if arrived and not arrived[0].delta:
+                            self._left_at = monotonic()
+                        chunk = pipeline.pop()
+                        if pipeline.callbacks:
+                            await asettle(pipeline)
+                        if chunk is not None:
+                            return chunk
+                        if self._left_at:
+                            self._lend()
+                    if self._over:
+                        self._raise_error()
+                        raise StopAsyncIteration
+                    await self._answer()
+            except BaseException as error:
+                # Raised by the stream itself, by a callback, or from outside (KeyboardInterrupt,
+                # a genuine cancellation): in any case it is over, and what came is kept.
+                await self._end("interrupted", None)
+                self._keep_partial(error)
+                raise
 
     async def _answer(self) -> None:
         """Do what the session asks; when it asks no more, end as it said."""
@@ -366,23 +363,22 @@ class AsyncDriver(_State):
 
     async def _open(self) -> None:
         """Go as far as the answer's head."""
-        if not self._turning.acquire(False):
+        if self._turning.locked():
             self._refuse_turn()
             return
-        try:
-            if not self._started:
-                self._start()
-            # Chunks that wait are a sign that the head has come, and wait for the loop.
-            while not (self._ask is READ or self._pipeline.arrived or self._over):
-                await self._answer()
-            self._left_at = monotonic()
-            self._raise_error()
-        except BaseException as error:
-            await self._end("interrupted", None)
-            self._keep_partial(error)
-            raise
-        finally:
-            self._turning.release()
+        with self._turning:  # not a call before `try`: a Ctrl-C would keep it taken
+            try:
+                if not self._started:
+                    self._start()
+                # Chunks that wait are a sign that the head has come, and wait for the loop.
+                while not (self._ask is READ or self._pipeline.arrived or self._over):
+                    await self._answer()
+                self._left_at = monotonic()
+                self._raise_error()
+            except BaseException as error:
+                await self._end("interrupted", None)
+                self._keep_partial(error)
+                raise
 
     async def aclose(self) -> None:
         """

@@ -10,21 +10,17 @@ from __future__ import annotations
 import _thread
 import gc
 import logging
-import threading
+from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 log = logging.getLogger("llm_kit")
 
 
-class _Collector(threading.local):
-    runs_here = False
-
-
-_collector = _Collector()
-
-
-def _note(phase: str, info: object) -> None:  # noqa: ARG001  the collector's signature
-    _collector.runs_here = phase == "start"
+# Called as `_note(phase, info)`, so the phase that is under way stands last. Not written in Python:
+# a Ctrl-C that came in there would be swallowed by the collector.
+_phases = OrderedDict.fromkeys(("start", "stop"))
+_note: Any = _phases.move_to_end
 
 
 def watch_collector() -> None:
@@ -34,8 +30,8 @@ def watch_collector() -> None:
 
 
 def close_safely(close: Callable[[], None]) -> None:
-    """Call ``close``: here, or on a thread of its own if the collector is running here."""
-    if _collector.runs_here:
+    """Call ``close``: here, or on a thread of its own if the collector is running."""
+    if next(reversed(_phases)) == "start":
         # Not threading's: starting one of those takes a lock too, and waits.
         _thread.start_new_thread(_close, (close,))
     else:

@@ -354,5 +354,6 @@ class AsyncHttpSource(AsyncResponseSource):
             )
         except Exception as error:
             raise translate(error, opened=False)
+        self._response.request.extensions.pop("trace", None)  # it has nothing more to tell
         self._secrets.add_headers(self._response.request.headers)  # what an auth put there
         log.debug("POST %s -> %s", shown_url(request.url), self._response.status_code)

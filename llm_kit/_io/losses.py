@@ -34,13 +34,14 @@ def translate(error: Exception, *, opened: bool) -> Exception:
         at all; ``error`` itself if it is not about the network, such as one that a user's own
         generator raised.
     """
-    ours = None
-    # What it was before a layer put it in its own words.
-    if "litellm" in _packages(error) and isinstance(error.__context__, Exception):
-        ours = _ours(error.__context__, opened)
-    elif isinstance(error.__cause__, Exception) and "aiohttp" in _packages(error.__cause__):
-        # The transport httpx-aiohttp calls any failure to connect a ConnectTimeout.
-        ours = _ours(error.__cause__, opened)
+    # What it was before a layer put it in its own words: LiteLLM, or the transport httpx-aiohttp,
+    # which calls any failure to connect a ConnectTimeout.
+    inner: BaseException | None = None
+    if "litellm" in _packages(error):
+        inner = error.__context__
+    elif "httpx" in _packages(error) and "aiohttp" in _packages(error.__cause__):
+        inner = error.__cause__
+    ours = _ours(inner, opened) if isinstance(inner, Exception) else None
     ours = ours or _ours(error, opened)
     _forget_request(error)
     if ours is None:

@@ -337,13 +337,20 @@ async def _suspended(stop: StopSignal, awaited: Coroutine[Any, Any, T], pending:
 class _Resumed:
     """Awaits the rest of a coroutine that has been stepped once, and asked for ``pending``."""
 
+    __slots__ = ("_awaited", "_pending", "send")
+
     def __init__(self, awaited: Coroutine[Any, Any, Any], pending: object) -> None:
+        self._awaited = awaited
         self._pending = [pending]
         self.send = awaited.send
-        self.throw = awaited.throw
-        self.close = awaited.close
 
-    def __await__(self) -> _Resumed:
+    def throw(self, *error: Any) -> Any:
+        return self._awaited.throw(*error)
+
+    def close(self) -> None:
+        self._awaited.close()
+
+    def __await__(self) -> Any:  # a generator by what it can do
         return self
 
     def __iter__(self) -> _Resumed:

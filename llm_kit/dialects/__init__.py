@@ -119,7 +119,7 @@ def recognise(payload: Mapping[str, Any]) -> type[Dialect] | None:
 
     What a user has added last is asked first.
     """
-    for dialect in reversed(list(DIALECTS.values())):
+    for dialect in [DIALECTS[name] for name in reversed([*DIALECTS])]:  # a copy: others may add
         if dialect.recognises(payload):
             return dialect
     return None

@@ -115,7 +115,10 @@ class OpenAIDialect(ChatDialect):
         get = payload.get
         labels = (get("id"), get("model"), get("created"), get("system_fingerprint"))
         if labels != self._sent_labels:
-            self._sent_labels, self._labels = labels, _labels(*labels)
+            self._labels = _labels(*labels)
+            # Not to be compared: nested deep enough that would be an error of its own.
+            nested = any(isinstance(label, dict | list) for label in labels)
+            self._sent_labels = None if nested else labels
         ident, model, created, fingerprint = self._labels
         choices, usage = get("choices"), get("usage")
         if not choices:
@@ -150,7 +153,9 @@ class OpenAIDialect(ChatDialect):
             )
             if delta:
                 if type(delta) is not dict and not isinstance(delta, Mapping):
-                    raise wrong_type(f"choices[{chunk.index}].delta", delta, "an object")
+                    raise wrong_type(
+                        f"choices[{_place(choices, choice)}].delta", delta, "an object"
+                    )
                 content = delta.get("content")
                 if type(content) is str:
                     chunk.delta = content

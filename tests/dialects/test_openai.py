@@ -173,6 +173,25 @@ def test_labels_of_a_wrong_type_are_absent(fields):
     assert chunk == Chunk("x", raw=chunk.raw)
 
 
+def test_labels_that_change_are_told_as_they_come():
+    one, other = {"id": "a", "model": "m", "created": 1}, {"id": "a", "model": "n", "created": 2}
+    choices = [{"delta": {"content": "x"}}]
+    chunks = read(*({**labels, "choices": choices} for labels in (one, one, other, one)))
+    assert [(chunk.model, chunk.created) for chunk in chunks] == [
+        ("m", 1), ("m", 1), ("n", 2), ("m", 1),
+    ]  # fmt: skip
+
+
+def test_labels_nested_too_deep_to_be_compared():
+    def deep():
+        nested = []
+        for _ in range(10_000):
+            nested = [nested]
+        return {"id": nested, "model": "m", "choices": [{"delta": {"content": "x"}}]}
+
+    assert [(chunk.id, chunk.model) for chunk in read(deep(), deep())] == [(None, "m")] * 2
+
+
 @pytest.mark.parametrize("index", [None, "1", True, 1.0])
 def test_a_choice_without_a_number_is_numbered_by_its_place(index):
     payload = {"choices": [{"index": index, "delta": {}}, {"index": index, "delta": {}}]}
@@ -677,6 +696,7 @@ def with_delta(**delta):
         ({"choices": {"a": 1}}, "`choices` is a dict where a list"),
         ({"choices": ["x"]}, r"`choices\[0\]` is a str where an object"),
         ({"choices": [{"delta": "x"}]}, r"`choices\[0\].delta` is a str"),
+        ({"choices": [{"delta": "x", "index": 7}]}, r"`choices\[0\].delta` is a str"),
         ({"choices": [{"finish_reason": 5}]}, "`finish_reason` is a int"),
         (with_delta(content=5), "`content` is a int"),
         (with_delta(content=[5]), r"`content\[0\]` is a int"),

@@ -24,7 +24,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DOCUMENTED_SERVER = "http://localhost:8000"
 # Libraries that pages show and the dev extra lacks: their blocks run where they are installed.
 OPTIONAL = {"aiohttp", "anthropic", "cohere", "google", "langchain_openai", "litellm", "mistralai"}
-OPTIONAL |= {"ollama", "requests"}
+OPTIONAL |= {"httpx_aiohttp", "ollama", "requests"}
 # Who answers at which path; anything else is Chat Completions.
 PATHS = {
     "/responses": "responses",

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import pathlib
 import re
 import subprocess
 import sys
@@ -55,6 +56,19 @@ def in_a_new_process(code):
     )
     assert done.stderr == ""
     return done.stdout
+
+
+def test_what_is_no_name_is_no_attribute():
+    with pytest.raises(AttributeError, match=r"has no attribute 'types\.Chunk'$"):
+        getattr(llm_kit, "types.Chunk")
+
+
+def test_no_module_of_ours_goes_through_the_front_door():
+    """It has a lock: with a module's own, taken the other way round, two threads would hang."""
+    for path in pathlib.Path(llm_kit.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "llm_kit":
+                assert [alias.name for alias in node.names] == ["__version__"], path
 
 
 def test_a_package_s_modules_are_its_attributes():

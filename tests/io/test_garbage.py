@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import threading
+import types
 
 import pytest
 from loopback import PATIENCE
@@ -35,6 +36,11 @@ def _watching():
     watch_collector()
     assert gc.callbacks.count(garbage._note) == 1
     gc.collect()
+
+
+def test_what_notes_the_collector_is_not_written_in_python():
+    # Python code that the collector calls has its KeyboardInterrupt swallowed.
+    assert isinstance(garbage._note, types.BuiltinMethodType)
 
 
 def test_closed_at_once_where_no_collector_runs():

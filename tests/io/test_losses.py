@@ -256,6 +256,12 @@ def test_what_aiohttp_says_and_we_do_not_know_is_what_httpx_calls_it():
     assert "UnsupportedProtocol: in httpx's words" in str(translate(error, opened=False))
 
 
+def test_an_error_of_the_user_s_own_that_came_of_aiohttp_s_is_theirs():
+    error = KeyError("of a generator that reads with aiohttp")
+    error.__cause__ = aiohttp_error("ClientPayloadError", "ClientError")
+    assert translate(error, opened=True) is error
+
+
 def test_what_is_no_http_to_aiohttp():
     error = aiohttp_error("ClientResponseError", "ClientError")
     assert translate(error, opened=False) is error  # a user's own raise_for_status, say
