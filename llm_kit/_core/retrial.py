@@ -69,6 +69,10 @@ class Retrial:
     """
 
     def __init__(self, policy: RetryPolicy, recovery: Recovery, budget: Budget) -> None:
+        # Not with this module: it takes longer than any file of ours. And not at the first failure:
+        # that may be for lack of open files.
+        import tenacity  # noqa: F401
+
         self._policy = policy
         self._recovery = recovery
         self._budget = budget
@@ -108,7 +112,7 @@ class Retrial:
 
     def _backoff(self, made: int) -> float:
         """Draw the pause behind so many requests."""
-        import tenacity  # here, because importing it takes longer than any file of ours
+        import tenacity
 
         state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
         state.attempt_number = made

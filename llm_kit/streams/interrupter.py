@@ -48,7 +48,7 @@ class StreamInterrupter:
         # Weak: a stop button outlives its streams. (No WeakSet: 1 KB for what is mostly one.)
         self._stops: list[ref[StopSignal]] = []
         self._room = _ROOM
-        self._last = Accumulator()
+        self._nothing = self._last = Accumulator()
 
     @overload
     def wrap(
@@ -75,7 +75,8 @@ class StreamInterrupter:
             wrapped._source.read_in_background()
         stop = wrapped._stop
         with self._lock:
-            if not self._fired:  # else what was stopped stays here to be read
+            # Once it has fired, what was stopped stays here to be read.
+            if not self._fired or self._last is self._nothing:
                 self._last = wrapped._pipeline.accumulator
             if len(self._stops) >= self._room:  # seldom, so that it costs each wrap next to nothing
                 self._stops = [known for known in self._stops if known() is not None]

@@ -147,6 +147,17 @@ def test_what_few_need_is_imported_when_it_is_needed():
     assert in_a_new_process(code) == "Hi\n[]\n"
 
 
+def test_what_a_retry_takes_is_there_before_the_first_failure():
+    """That may be one for lack of open files: then nothing can be imported any more."""
+    code = """if True:
+        import sys
+        from llm_kit import LLMClient
+        stream = LLMClient("http://127.0.0.1:1").chat_stream([{"role": "user", "content": "x"}])
+        print("tenacity" in sys.modules)
+    """
+    assert in_a_new_process(code) == "True\n"
+
+
 def test_every_public_class_hides_nothing_in_its_repr():
     client = llm_kit.LLMClient("http://user:pass@127.0.0.1:1/v1?sig=abc", "sk-very-secret")
     assert re.fullmatch(r"LLMClient\(base_url='http://127.0.0.1:1/v1', model=None\)", repr(client))

@@ -252,6 +252,15 @@ def test_before_the_headers_on_a_connection_that_the_user_had_made(colour, wires
         assert received.closed.wait(1)
 
 
+def test_what_was_wrapped_after_the_stop_can_be_read_here_too(colour):
+    interrupter = StreamInterrupter()
+    interrupter.interrupt("at once")
+    stream = interrupter.wrap(colour.source(["one"]))
+    assert colour.read(stream) == []
+    assert interrupter.result == stream.result
+    assert interrupter.result.status == "interrupted"
+
+
 def test_while_waiting_for_the_pool_sends_no_request(colour, wires):
     with FakeServer(TEXT.stall(after=3), TEXT) as server:
         http = wires.http(limits=httpx.Limits(max_connections=1))
