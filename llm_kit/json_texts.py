@@ -49,7 +49,7 @@ def decoded_by_json(text: str | bytes) -> Any:
 
 
 def decoded_by_msgspec(text: str | bytes) -> Any:
-    """Do what `decoded` does in a third of the time, if msgspec is installed."""
+    """Do what `decoded` does in half the time or less, if msgspec is installed."""
     try:
         return _msgspec_decode(text)
     except Exception:  # noqa: BLE001  it is stricter: NaN, lone surrogates, broken UTF-8

@@ -78,13 +78,12 @@ class _State:
         self._started = False
         self._left_at = 0.0
         """When the user's code got a chunk that says nothing: the server's time still runs."""
-        self._ask: Ask | None = None
         self._verdict: tuple[Status, Exception | None] = ("complete", None)
         self._error: Exception | None = None
         self._failure: Exception | None = None
         """What the stream's end raised, also after it was raised."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ask = steps.send(None)
+        self._ask: Ask | None = steps.send(None)
         self._over = False
 
     def _refuse_turn(self) -> None:

@@ -281,8 +281,10 @@ async def arun(stop: StopSignal, call: Callable[[], Coroutine[Any, Any, T]], due
     """
     if stop.fired:
         raise Stopped
-    if stop.task_wait is None:
-        stop.task_wait = TaskWait(asyncio.get_running_loop())
+    loop, wait = asyncio.get_running_loop(), stop.task_wait
+    if wait is None or wait.loop is not loop:
+        wait = stop.task_wait = TaskWait(loop)
+        stop.look_at = inf  # what was planned in another loop is not seen in this one
     stop.due = due
     try:
         awaited = call()
@@ -293,7 +295,7 @@ async def arun(stop: StopSignal, call: Callable[[], Coroutine[Any, Any, T]], due
         except StopIteration as returned:
             result: T = returned.value
         else:
-            result = await _suspended(stop, awaited, pending)
+            result = await _suspended(stop, wait, awaited, pending)
     except (Exception, Woken):
         stop.judge()
         raise
@@ -306,14 +308,12 @@ async def arun(stop: StopSignal, call: Callable[[], Coroutine[Any, Any, T]], due
     return result
 
 
-async def _suspended(stop: StopSignal, awaited: Coroutine[Any, Any, T], pending: object) -> T:
+async def _suspended(
+    stop: StopSignal, wait: TaskWait, awaited: Coroutine[Any, Any, T], pending: object
+) -> T:
     """Await the rest of a call that waits now, so that it can be woken."""
     task = asyncio.current_task()
     assert task is not None, "a stream is read in a task"  # noqa: S101  narrows the type
-    wait = stop.task_wait
-    if wait is None or wait.loop is not task.get_loop():
-        wait = stop.task_wait = TaskWait(task.get_loop())
-        stop.look_at = inf  # what was planned in another loop is not seen in this one
     if stop.due < stop.look_at:
         stop.plan(stop.due)
     # A cancellation that is requested but not yet delivered is still to come: it is not ours.

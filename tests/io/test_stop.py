@@ -947,3 +947,16 @@ def test_many_threads_fire_at_once():
             thread.join(PATIENCE)
         assert woken == [1]
         assert stop.reason in "0123"
+
+
+def test_a_deadline_that_is_moved_before_the_first_wait_in_another_loop():
+    """As a connection being made tells of it: by the new loop's timer, not the closed one's."""
+    stop = StopSignal()
+    asyncio.run(arun(stop, lambda: asyncio.sleep(0)))
+
+    async def connect():
+        stop.move(stop.waits, lambda: monotonic() + 0.001)
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(Expired):
+        asyncio.run(asyncio.wait_for(arun(stop, connect, monotonic() + 60), PATIENCE))
